@@ -1,0 +1,84 @@
+"""`python -m benchmarks [NAME...] [--quick] [--rounds N] [--only PART]`, from the folder of the project.
+
+The peers live in a virtual environment of their own, `.venv-bench`, made here when it is missing or when the list of
+what belongs in it has changed; this program then starts again inside it. prise is imported from `src`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+PROJECT = Path(__file__).parent.parent
+ENVIRONMENT = PROJECT / ".venv-bench"
+PYTHON = ENVIRONMENT / "bin" / "python"
+REQUIREMENTS = PROJECT / "benchmarks" / "requirements.txt"
+NAMES = ("echo", "idle", "fanout")
+
+
+def prepare() -> None:
+    """Makes the environment of the peers, unless it is there and complete."""
+    installed = ENVIRONMENT / "installed.txt"
+    if installed.exists() and installed.read_bytes() == REQUIREMENTS.read_bytes():
+        return
+    print(f"installing the peers into {ENVIRONMENT.name}", file=sys.stderr)
+    venv.create(ENVIRONMENT, with_pip=True, clear=True)
+    command = [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", REQUIREMENTS]
+    subprocess.run(command, check=True)
+    installed.write_bytes(REQUIREMENTS.read_bytes())
+
+
+def start_again() -> None:
+    """Replaces this process by the same one in the environment of the peers."""
+    source = str(PROJECT / "src")
+    os.chdir(PROJECT)
+    os.environ["PYTHONPATH"] = source
+    os.execv(PYTHON, [str(PYTHON), "-m", "benchmarks", *sys.argv[1:]])
+
+
+def run(options: argparse.Namespace) -> bool:
+    """Runs the benchmarks asked for. False when a server failed; a goal that was missed is only reported."""
+    from benchmarks import echo, fanout, harness, idle
+
+    harness.raise_file_limit()
+    if len(harness.CPUS) == 1:
+        print("only one CPU: server and load share it, so believe the ratios even less", file=sys.stderr)
+    measures = {"echo": echo.measure, "idle": idle.measure, "fanout": fanout.measure}
+    rounds = options.rounds or (1 if options.quick else 3)
+    complete = True
+    for name in options.names or NAMES:
+        report = measures[name](rounds, 0.7 if options.quick else 2.0, options.only)
+        print(f"\n{report.title}\n\n{report.table()}", flush=True)
+        complete &= not any(row.failure for row in report.rows)
+        if not options.quick and not options.only:
+            report.write()
+    return complete
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures prise beside its peers.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="one short round; prints, writes no results")
+    parser.add_argument("--rounds", type=int, help="how often each server is measured (default: 3)")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PART",
+        help="only servers whose name contains this, and the references; prints, writes no results; may be repeated",
+    )  # fmt: skip
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in NAMES]
+    if unknown:
+        parser.error(f"unknown benchmark {unknown[0]}; there are {', '.join(NAMES)}")
+    if not sys.platform.startswith("linux"):
+        parser.error("the figures come from /proc, so this runs on Linux only")
+    if Path(sys.prefix) != ENVIRONMENT:
+        prepare()
+        start_again()
+    return 0 if run(options) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

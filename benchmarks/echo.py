@@ -1,0 +1,64 @@
+"""CPU time of a server for each line it echoes, under two loads."""
+
+from __future__ import annotations
+
+from benchmarks import harness, servers
+from benchmarks.harness import Load
+from benchmarks.results import Column, Goal, Report, interleaved
+from benchmarks.servers import REFERENCE, UVLOOP, Entry
+
+LOADS = {"request-response": Load(500, 1024, 1), "pipelined": Load(50, 100, 16)}
+SINGLE, PIPELINED = COLUMNS = (
+    Column("request-response", "request-response", "µs/message", (REFERENCE, UVLOOP)),
+    Column("pipelined", "pipelined", "µs/message", (REFERENCE, UVLOOP)),
+)
+TITLE = "CPU time of the server per line echoed (less is better)"
+
+
+def goals(entries: list[Entry]) -> tuple[Goal, ...]:
+    """What the project set out to reach."""
+    found = [
+        Goal("prise select, generator", SINGLE, 1.3, REFERENCE),
+        Goal("prise select, coroutine", SINGLE, 1.4, REFERENCE),
+        Goal("prise asyncio + uvloop, coroutine", SINGLE, 1.5, UVLOOP),
+        Goal("prise asyncio + uvloop, coroutine", SINGLE, 1.0, "uvloop streams"),
+    ]
+    ours = [entry.name for entry in entries if entry.kind == "prise"]
+    for name in ours:
+        if name.startswith(("prise select", "prise asyncio")):
+            found.append(Goal(name, PIPELINED, 0.4 if name.endswith("generator") else 0.6, UVLOOP))
+            found.append(Goal(name, PIPELINED, 1.0, "Twisted"))
+    others = [entry.name for entry in entries if entry.kind == "framework"]
+    found += [Goal(name, SINGLE, 1.0, other) for name in ours for other in others]
+    return tuple(found)
+
+
+def measure(rounds: int, seconds: float, only: list[str]) -> Report:
+    """Runs the comparison. only: parts of names of servers; the two references are measured anyway."""
+    entries = [
+        entry
+        for entry in servers.echo()
+        if not only or entry.name in (REFERENCE, UVLOOP) or any(part in entry.name for part in only)
+    ]
+
+    def once(entry: Entry) -> dict[str, float]:
+        figures = {}
+        with harness.running(list(entry.command)) as server:
+            harness.warm_up(server)
+            for key, wanted in LOADS.items():
+                with harness.load(server, wanted, seconds) as generator:
+                    before = server.cpu()
+                    answer = generator.run()
+                    figures[key] = (server.cpu() - before) / answer["messages"] * 1e6
+        return figures
+
+    method = {
+        "loads": "; ".join(
+            f"{key}: {wanted.connections} connections × {wanted.size} B, {wanted.depth} in flight"
+            for key, wanted in LOADS.items()
+        ),
+        "seconds": seconds,
+        "rounds": rounds,
+        **harness.pinning(),
+    }
+    return Report("echo", TITLE, method, COLUMNS, interleaved(entries, rounds, once), goals(entries))

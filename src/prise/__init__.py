@@ -1,0 +1,99 @@
+"""prise: conversations over sockets. Write the etiquette once, as a function; serve it any way.
+
+    import prise
+
+    def greeter(connection):
+        for line in connection:
+            connection.send(f"Message reçu : {line}")
+
+    prise.serve(greeter, ":50000")
+"""
+
+from prise.address import Address
+from prise.clients.connect import Retry, connect
+from prise.clients.listener import Listener
+from prise.codecs import json, msgpack, text
+from prise.connection.asynchronous import AsyncConnection
+from prise.connection.base import BaseConnection
+from prise.connection.blocking import Connection
+from prise.connection.broadcast import broadcast
+from prise.connection.generator import GeneratorConnection
+from prise.core.counters import Stats
+from prise.core.limits import Limits
+from prise.errors import (
+    AddressError,
+    BindError,
+    ConnectError,
+    ConnectionLost,
+    FrameError,
+    MessageTooLarge,
+    MissingExtra,
+    PeerError,
+    PriseError,
+    ResolveError,
+    SpellingError,
+    TooSlow,
+    Unsupported,
+    UsageError,
+)
+from prise.framing import (
+    Chunks,
+    Cobs,
+    Delimited,
+    Fixed,
+    Framing,
+    Lines,
+    Netstring,
+    Prefixed,
+    Slip,
+    Varint,
+    framing_of,
+)
+from prise.servers.server import Server, listen, serve
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Address",
+    "AddressError",
+    "AsyncConnection",
+    "BaseConnection",
+    "BindError",
+    "Chunks",
+    "Cobs",
+    "ConnectError",
+    "Connection",
+    "ConnectionLost",
+    "Delimited",
+    "Fixed",
+    "FrameError",
+    "Framing",
+    "GeneratorConnection",
+    "Limits",
+    "Lines",
+    "Listener",
+    "MessageTooLarge",
+    "MissingExtra",
+    "Netstring",
+    "PeerError",
+    "Prefixed",
+    "PriseError",
+    "ResolveError",
+    "Retry",
+    "Server",
+    "Slip",
+    "SpellingError",
+    "Stats",
+    "TooSlow",
+    "Unsupported",
+    "UsageError",
+    "Varint",
+    "broadcast",
+    "connect",
+    "framing_of",
+    "json",
+    "listen",
+    "msgpack",
+    "serve",
+    "text",
+]

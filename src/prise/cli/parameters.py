@@ -1,0 +1,98 @@
+"""The kinds of values that options take: how each is read from text, and how it completes in a shell."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from prise.core.conversation import MODELS
+from prise.framing.names import CODECS, FRAMINGS
+from prise.locale import translate as _
+
+OFF = "none"
+"""What is written to switch a limit off."""
+
+_SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+_TIMES = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Size(click.ParamType):
+    """A number of bytes: 4096, 64K, 1M, 1MiB."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"([0-9]{1,15})\s*([KMG]?)(?:i?B)?", str(value), re.ASCII | re.IGNORECASE)
+        if match is None:
+            self.fail(_("{value!r} is not a size; write for example 4096, 64K or 1M").format(value=value), parameter, context)
+        return int(match[1]) * _SIZES[match[2].upper()]
+
+
+class Duration(click.ParamType):
+    """Seconds: 30, 1.5s, 500ms, 5m, 1h; with `optional`, also none."""
+
+    name = "TIME"
+
+    def __init__(self, optional: bool = False) -> None:
+        self.optional = optional
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float | str:
+        if isinstance(value, (int, float)):
+            return value
+        if self.optional and value == OFF:
+            return OFF
+        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|[smh]?)", str(value), re.ASCII)
+        if match is None:
+            text = _("{value!r} is not a time; write for example 30, 1.5s, 500ms or 5m")
+            self.fail(text.format(value=value), parameter, context)
+        return float(match[1]) * _TIMES[match[2]]
+
+
+class Count(click.ParamType):
+    """A whole number from 1 on, or none."""
+
+    name = "N"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int | str:
+        if isinstance(value, int) or value == OFF:
+            return value  # type: ignore[no-any-return]
+        if not re.fullmatch(r"[0-9]{1,9}", str(value), re.ASCII) or not int(value):
+            self.fail(_("{value!r} is not a number; write for example 100, or none").format(value=value), parameter, context)
+        return int(value)
+
+
+class Words(click.ParamType):
+    """Text that is checked later, by the library; some of what it may be completes, and file names do where they fit."""
+
+    name = "TEXT"
+
+    def __init__(self, *words: str, files: bool = False, paths: bool = False) -> None:
+        self.words = words
+        self.files = files
+        self.paths = paths  # only when it looks like one already
+
+    def shell_complete(
+        self, context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        items = [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
+        if self.files or (self.paths and incomplete.startswith(("/", "./", "../"))):
+            items.append(CompletionItem(incomplete, type="file"))
+        return items
+
+
+def address() -> Words:
+    return Words(":50000", "localhost:50000", "*:50000", "tcp:", "unix:", paths=True)
+
+
+def framing() -> Words:
+    codecs = [f"lines|{codec}" for codec in CODECS if codec not in ("bytes", "msgpack")]
+    return Words(*FRAMINGS, *codecs)
+
+
+def model() -> Words:
+    return Words(*MODELS)

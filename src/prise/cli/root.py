@@ -1,0 +1,126 @@
+"""The root of the command: which commands there are, in which language they speak, how they end.
+
+A command is one file with a click command named `command`; it is imported when it is called, so each pays only for what
+it needs. The language is chosen before that, so help texts are plain `help=_("...")` where they stand.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from prise import locale
+from prise.cli.outcome import outcome
+from prise.cli.texts import examples
+from prise.locale import translate as _
+
+COMMANDS = {
+    "serve": "prise.cli.serve:command",
+    "connect": "prise.cli.connect:command",
+    "talk": "prise.cli.talk:command",
+    "chat": "prise.cli.chat:command",
+    "completion": "prise.cli.completion:command",
+}
+
+
+def summaries() -> dict[str, str]:
+    """One line for each command, for the list of them: kept here so that `prise --help` imports none."""
+    return {
+        "serve": _("serves a conversation: a built-in one, or your own function"),
+        "connect": _("a client for hands and for pipes"),
+        "talk": _("two people converse"),
+        "chat": _("opens a chat room"),
+        "completion": _("prints the completion script of a shell"),
+    }
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is wanted."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _colon, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        if all(parameter.name != "lang" for parameter in command.params):
+            command.params.append(language_option())
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section(_("Commands")):
+            formatter.write_dl(list(summaries().items()))
+
+
+def language_option() -> click.Option:
+    return click.Option(
+        ["--lang"], type=click.Choice(locale.LANGUAGES), expose_value=False, help=_("The language to speak.")
+    )
+
+
+def language_of(arguments: list[str]) -> str | None:
+    """The language that --lang asks for, found before click reads the arguments: its own texts depend on it."""
+    asked = None
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument == "--":
+            break
+        if argument == "--lang":
+            asked = following
+        elif argument.startswith("--lang="):
+            asked = argument.partition("=")[2]
+    return asked if asked in locale.LANGUAGES else None
+
+
+def show_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from prise import __version__
+
+        click.echo(f"prise {__version__}")
+        context.exit()
+
+
+def build() -> Commands:
+    """The root command, in the language in use."""
+    version = click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show_version,
+        help=_("Show the version and exit."),
+    )
+    return Commands(
+        "prise",
+        params=[language_option(), version],
+        help=_("Conversations over sockets. `prise COMMAND --help` tells more, with examples."),
+        epilog=examples(
+            ("prise serve echo --on :50000", _("every line comes back")),
+            (r"printf 'a\nb\n' | prise connect :50000", _("sends two lines and prints the answers")),
+            ("prise talk :50001 --listen", _("waits for somebody to talk with")),
+            ("prise chat", _("a chat room for everybody with nc, telnet or prise")),
+        ),
+    )
+
+
+def open_standard_streams() -> None:
+    """What was started without stdin, stdout or stderr gets /dev/null there: else a socket might take their number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            if os.open(os.devnull, os.O_RDWR) != number:
+                raise OSError(f"descriptor {number} is in use")
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # an accent must not end the program on a terminal without it
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the command line and returns the exit code."""
+    open_standard_streams()
+    locale.choose(language_of(arguments))
+    locale.speak_everywhere()
+    return outcome(lambda: build().main(args=arguments, prog_name="prise", standalone_mode=False))

@@ -1,0 +1,168 @@
+"""`connect`: one name for both colours; the keyword decides.
+
+    with prise.connect(address) as connection:          blocking, a Connection
+    async with prise.connect(address) as connection:    asynchronous, an AsyncConnection
+
+Nothing happens before `with`, `async with`, `await` or `open()`.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from prise.address import Address
+from prise.connection.asynchronous import AsyncConnection
+from prise.connection.blocking import Connection
+from prise.connection.host import Host
+from prise.core.limits import Limits
+from prise.core.pipeline import Pipeline
+from prise.errors import ConnectError, TooSlow, UsageError
+from prise.framing import Framing, framing_of
+from prise.layers.base import LayerFactory
+from prise.transports import dial, dial_async
+
+CLIENT_LIMITS = Limits(idle_time=None)
+"""A client waits for its server as long as it likes; the rest is as for servers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often, and after which pauses, to try again to connect.
+
+    attempts: in all, the first included. first, longest: seconds of the first pause and bound of all; each is up to twice the
+    one before, and a random part is taken off ("full jitter"), so that a thousand clients do not come back at the same moment.
+    """
+
+    attempts: int = 5
+    first: float = 0.2
+    longest: float = 10.0
+
+    def pauses(self) -> Iterator[float]:
+        """Seconds to wait before the second attempt, the third, and so on."""
+        for attempt in range(self.attempts - 1):
+            yield random.uniform(0.5, 1.0) * min(self.first * 2**attempt, self.longest)
+
+
+def connect(
+    address: str | int | tuple[Any, ...] | Address,
+    *,
+    framing: str | Framing = "lines",
+    timeout: float | None = 10.0,
+    retry: int | Retry = 1,
+    limits: Limits = CLIENT_LIMITS,
+    layers: Sequence[LayerFactory] = (),
+) -> Connector:
+    """Connects to an address.
+
+    framing: how bytes become messages; a name ("lines", "prefixed:4 | json") or a Framing.
+    timeout: seconds for the connection to be made, all its addresses together; None: as long as the system tries.
+    retry: how many attempts in all, or a `Retry`, when nobody answers.
+    limits: bounds on messages, writing and the outbox; as for servers but without an idle limit.
+
+    Raises ResolveError, ConnectError, TooSlow when it is entered.
+    """
+    if isinstance(retry, int):
+        retry = Retry(attempts=retry)
+    if retry.attempts < 1:
+        raise UsageError("retry must allow at least 1 attempt, not {attempts}", attempts=retry.attempts)
+    return Connector(Address.parse(address), framing_of(framing), timeout, retry, limits, tuple(layers))
+
+
+class Connector:
+    """A connection that is about to be made; what `connect` returns."""
+
+    def __init__(
+        self,
+        address: Address,
+        framing: Framing,
+        timeout: float | None,
+        retry: Retry,
+        limits: Limits,
+        layers: tuple[LayerFactory, ...],
+    ) -> None:
+        self.address = address
+        self._framing = framing
+        self._timeout = timeout
+        self._retry = retry
+        self._limits = limits
+        self._layers = layers
+        self._opened: Any = None
+
+    def open(self) -> Connection:
+        """Connects and returns the blocking connection. Raises UsageError inside a running asyncio loop."""
+        _refuse_in_running_loop()
+        pauses = self._retry.pauses()
+        while True:
+            try:
+                sock = dial(self.address, timeout=self._timeout)
+            except (ConnectError, TooSlow):
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+                time.sleep(pause)
+            else:
+                return Connection(sock, self._pipeline(), self._limits)
+
+    async def open_async(self) -> AsyncConnection:
+        """Connects and returns the asynchronous connection; the same as `await connect(...)`."""
+        import asyncio
+
+        from prise.loops.asyncio import running_loop
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise UsageError(
+                "an asynchronous client needs a running asyncio loop: call it from a coroutine run by asyncio.run, and "
+                "serve with model='asyncio' if it is called from a conversation"
+            ) from None
+        pauses = self._retry.pauses()
+        while True:
+            try:
+                sock = await dial_async(self.address, timeout=self._timeout)
+            except (ConnectError, TooSlow):
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                connection = AsyncConnection(sock, self._pipeline(), Host(running_loop(), self._limits))
+                connection.begin()
+                return connection
+
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(self._framing, self._limits.message_size, self._layers)
+
+    def __await__(self) -> Generator[Any, Any, AsyncConnection]:
+        return self.open_async().__await__()
+
+    def __enter__(self) -> Connection:
+        self._opened = self.open()
+        connection: Connection = self._opened
+        return connection
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._opened.close()
+
+    async def __aenter__(self) -> AsyncConnection:
+        self._opened = await self.open_async()
+        connection: AsyncConnection = self._opened
+        return connection
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._opened.close()
+
+
+def _refuse_in_running_loop() -> None:
+    asyncio = sys.modules.get("asyncio")  # not imported: no loop can be running
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise UsageError(
+            "a blocking client inside a running asyncio loop would stop everything in it: "
+            "use `async with prise.connect(...)` or `await prise.connect(...)`"
+        )

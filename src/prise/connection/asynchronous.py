@@ -1,0 +1,351 @@
+"""A connection for `await`: clients on asyncio, and coroutine conversations on asyncio or on our own loop.
+
+`receive` and `send` do not suspend when they need not. When they must, they await a `Waiter`, which both worlds understand:
+
+- on our own loop the connection steps the coroutine itself; the Waiter that comes out of `coroutine.send` only says "not yet".
+- on asyncio a Task runs the coroutine; to the Task the Waiter is a future (it has `_asyncio_future_blocking`, takes the Task's
+  callback and context, and answers `result` and `cancel`). The callback is called straight from the turn in which the
+  message arrived, so a message costs neither a Future nor a trip through the loop.
+
+A coroutine that awaits anything else on our own loop gets SpellingError, which names the cure, raised at that `await`.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from types import TracebackType, coroutine
+from typing import Any, Self
+
+from prise.connection.base import END, End
+from prise.connection.host import Host
+from prise.connection.looped import CLOSED, OPEN, LoopedConnection
+from prise.core.conversation import Conversation, foreign_awaitable, needs_asyncio
+from prise.core.pipeline import Pipeline
+from prise.errors import ConnectionLost, TooSlow, UsageError
+
+
+class Waiter:
+    """One reason to wait, of one coroutine. `waiting` while it does. See the head of this file.
+
+    asyncio's contract for an object that is awaited in its Task (asyncio/tasks.py, `__step`): `_asyncio_future_blocking`,
+    `_loop`, `add_done_callback(callback, context=)`, `result`, `cancel(msg=)`.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_connection", "_context", "_loop", "waiting")
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._loop = connection.asyncio_loop
+        self._asyncio_future_blocking = False
+        self._callback: Callable[[Any], Any] | None = None
+        self._context: Context | None = None
+        self._cancelled = False
+        self.waiting = False
+
+    def __await__(self) -> Generator[Waiter, None, None]:
+        self.prepare()
+        try:
+            yield self
+        finally:
+            self.waiting = False
+
+    def prepare(self) -> None:
+        """Before it is yielded. Raises UsageError when somebody waits already."""
+        if self.waiting:
+            raise UsageError("another task waits for this connection already", peer=self._connection.peer)
+        self._asyncio_future_blocking = self.waiting = True
+
+    def wake(self) -> None:
+        """Lets the coroutine go on, now. Only from a turn of the loop, never from within another conversation."""
+        callback, context = self._callback, self._context
+        if callback is not None:
+            self._callback = self._context = None
+            assert context is not None
+            context.run(callback, self)
+        elif self.waiting:
+            self._connection.step()
+
+    def add_done_callback(self, callback: Callable[[Any], Any], *, context: Context) -> None:
+        self._callback, self._context = callback, context
+
+    def result(self) -> None:
+        if self._cancelled:
+            from asyncio import CancelledError
+
+            self._cancelled = False
+            raise CancelledError
+
+    def cancel(self, msg: Any = None) -> bool:
+        self._cancelled = True
+        self._loop.call_soon(self.wake)
+        return True
+
+
+class AsyncConnection(LoopedConnection):
+    """An asynchronous connection: `async for message in connection`, `await connection.send(...)`."""
+
+    __slots__ = ("_closer", "_conversation", "_coroutine", "_inbox", "_reader", "_receive_until", "_task", "_writer")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        pipeline: Pipeline,
+        host: Host,
+        conversation: Conversation | None = None,
+        sockaddr: Any = None,
+    ) -> None:
+        super().__init__(sock, pipeline, host, sockaddr)
+        self._conversation = conversation
+        self._coroutine: Coroutine[Any, Any, Any] | None = None
+        self._task: Any = None
+        self._inbox: list[Any] = []  # the next message last: the decoder's own list is turned round, not copied
+        self._reader = Waiter(self)
+        self._writer: Waiter | None = None
+        self._closer: Waiter | None = None
+        self._receive_until = 0.0
+
+    # -- receiving ---------------------------------------------------------------------------------------------------
+
+    async def receive(self, timeout: float | None = None) -> Any:
+        """The next message, or None when the peer has ended its side.
+
+        timeout: seconds to wait; None waits as long as the limits allow. Raises TooSlow, FrameError. A message that is not
+        there in time is not lost: receive again. (Where None can be a message, JSON null, iterate instead.)
+        """
+        if timeout is not None and not self._inbox:
+            message = await self._receive_within(timeout)
+            return None if message is END else message
+        while not self._inbox:
+            if (self._eof or not self._in_turn) and self._over():
+                return None
+            await self._reader
+        return self._inbox.pop()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    @coroutine
+    def __anext__(self) -> Generator[Waiter, None, Any]:
+        # The same as `receive`, as one generator: an `async def` that awaits the reader would be two objects for each message.
+        while not self._inbox:
+            if (self._eof or not self._in_turn) and self._over():
+                raise StopAsyncIteration
+            reader = self._reader
+            if reader.waiting:
+                reader.prepare()  # which refuses a second one
+            reader._asyncio_future_blocking = reader.waiting = True
+            try:
+                yield reader
+            finally:
+                reader.waiting = False
+        return self._inbox.pop()
+
+    async def ask(self, message: Any, timeout: float | None = None) -> Any:
+        """Sends a message and returns the next one received; ConnectionLost if the peer ends without an answer."""
+        await self.send(message)
+        answer = await self._receive_within(timeout)
+        if answer is END:
+            raise ConnectionLost("the peer closed without an answer", operation="ask", peer=self.peer)
+        return answer
+
+    async def _receive_within(self, timeout: float | None) -> Any | End:
+        if timeout is not None:
+            self._receive_until = self._loop.time() + timeout
+            self._loop.at(self, self._receive_until)
+        try:
+            while not self._inbox:
+                if self._over():
+                    return END
+                if self._receive_until and self._loop.time() >= self._receive_until:
+                    raise TooSlow("no message in the time given", operation="receive", peer=self.peer)
+                await self._reader
+        finally:
+            self._receive_until = 0.0
+        return self._inbox.pop()
+
+    def _over(self) -> bool:
+        """True when no message can come any more; otherwise the caller must wait. Raises what ended the input."""
+        if self._eof and not self._decoder.more:
+            self._end_told = True
+            if self._error is not None and not isinstance(self._error, ConnectionLost):
+                raise self._error
+            return True
+        if not self._in_turn and not self._reader.waiting:
+            self._reader.waiting = True  # so that we do not count as away: what an earlier turn left comes now
+            self.resume()
+            self._reader.waiting = False
+        return False
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._inbox)
+
+    @property
+    def away(self) -> bool:
+        return not self._reader.waiting
+
+    def deliver(self, messages: list[Any]) -> bool:
+        reader = self._reader
+        messages.reverse()
+        self._inbox = messages + self._inbox if self._inbox else messages
+        if reader.waiting:
+            if self._task is None:
+                self.step()
+            else:
+                reader.wake()
+            if reader.waiting and not self._inbox:
+                return False
+        return True
+
+    def deliver_end(self, error: BaseException | None) -> None:
+        if self._reader.waiting:
+            self._reader.wake()
+        if self._writer is not None and self._writer.waiting and self._sent_eof:
+            self._writer.wake()
+
+    def on_deadline(self, now: float) -> float:
+        if self._receive_until and self._receive_until <= now and self._reader.waiting:
+            self._in_turn = True
+            try:
+                self._within(self._reader.wake)
+            finally:
+                self._in_turn = False
+            if self._out and not self._blocked:
+                self._flush()
+            self._settle()
+        when = super().on_deadline(now)
+        return min(when, self._receive_until) if self._receive_until > now else when
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    async def send(self, message: Any) -> None:
+        """Sends one message. Suspends only while the peer leaves more than `Limits.outbox_mark` bytes unread.
+
+        Raises TooSlow, ConnectionLost, and UsageError for a message that the framing cannot carry.
+        """
+        if self._state or self._sent_eof:
+            self._refuse_if_ended()
+        data = self._encode(message)
+        self._counters.messages_sent += 1
+        if self._in_turn:
+            self._out.append(data)
+            self._out_size += len(data)
+        else:
+            self._queue(data)
+        if self._out_size > self._mark:
+            await self._drain()
+
+    async def _drain(self) -> None:
+        if not self._blocked:
+            self._flush()
+        if self._writer is None:
+            self._writer = Waiter(self)
+        while self._stuck and not self._state:
+            await self._writer
+        if self._state or self._sent_eof:
+            self._refuse_if_ended()
+
+    def drained(self) -> None:
+        if self._writer is not None and self._writer.waiting:
+            self._writer.wake()
+
+    async def send_eof(self) -> None:
+        """Ends our side, after what was sent, and keeps listening: the peer's input ends (half-close)."""
+        self.send_eof_now()
+
+    # -- ending ------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Sends what waits, then closes. In a server's conversation it returns at once and the rest is done for you."""
+        self.finish()
+        if self._conversation is None and self._state != CLOSED:
+            self._closer = Waiter(self)
+            await self._closer
+
+    def closed_now(self) -> None:
+        for waiter in (self._closer, self._reader, self._writer):
+            if waiter is not None and waiter.waiting:
+                self._loop.call(waiter.wake)
+        if self._task is not None and not self._task.done():
+            self._loop.call(self._stop_task)
+        elif self._coroutine is not None:
+            self._loop.call(self._stop_coroutine)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    # -- running a server's conversation --------------------------------------------------------------------------------
+
+    @property
+    def asyncio_loop(self) -> Any:
+        """asyncio's loop; None on our own."""
+        return getattr(self._loop, "asyncio", None)
+
+    def begin(self) -> None:
+        super().begin()
+        if self._conversation is None:
+            return
+        if self._loop.wakes_tasks:
+            self._task = self.asyncio_loop.create_task(self._conversation(self))
+            self._task.add_done_callback(self._task_done)
+            return
+        self._in_turn = True
+        try:
+            self._within(self._start)
+        finally:
+            self._in_turn = False
+        if self._out:
+            self._flush()
+        self._settle()
+
+    def _start(self) -> None:
+        assert self._conversation is not None
+        self._coroutine = self._conversation(self)
+        self.step()
+
+    def step(self) -> None:
+        """Runs the coroutine until it waits for this connection again (only where no asyncio does that)."""
+        conversation = self._coroutine
+        if conversation is None:
+            return
+        try:
+            trap = conversation.send(None)
+            while trap is not self._reader and trap is not self._writer:
+                trap = conversation.throw(foreign_awaitable("select"))
+        except StopIteration:
+            self._finished(None)
+        except BaseException as raised:
+            self._finished(foreign_awaitable("select") if needs_asyncio(raised) else raised)
+
+    def _stop_coroutine(self) -> None:
+        """The connection is closed and the conversation still waits: it ends here, its `finally` clauses run."""
+        if self._coroutine is not None:
+            conversation, self._coroutine = self._coroutine, None
+            try:
+                self._within(conversation.close)
+            except BaseException as raised:
+                self._host.ended(self, raised)
+            else:
+                self._host.ended(self, None)
+
+    def _stop_task(self) -> None:
+        if self._task is not None and self._eof and not self._reader.waiting:
+            self._task.cancel()
+
+    def _task_done(self, task: Any) -> None:
+        error = None if task.cancelled() else task.exception()
+        self._finished(error)
+
+    def _finished(self, error: BaseException | None) -> None:
+        self._coroutine = self._task = None
+        self._inbox.clear()
+        if self._state == OPEN:
+            self.finish()
+        self._host.ended(self, error)
+        if error is not None and not isinstance(error, Exception):
+            raise error

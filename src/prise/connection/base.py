@@ -1,0 +1,119 @@
+"""What every connection has, whichever way its bytes are moved: who talks with whom, and what may be asked of it.
+
+    BaseConnection           identity: id, peer, local; never waits: post, abort
+    ├── Connection           blocks                              blocking.py    clients, threads, processes
+    ├── LoopedConnection     moved by an event loop              looped.py      select, asyncio
+    │   ├── AsyncConnection  `await`                             asynchronous.py
+    │   └── GeneratorConnection                                  generator.py
+    └── (a coroutine or a generator in a blocking model gets a thin skin over Connection: bridged.py)
+"""
+
+from __future__ import annotations
+
+import socket
+from abc import ABC, abstractmethod
+from itertools import count
+from typing import Any, Final
+
+from prise.address import Address
+from prise.transports import describe
+
+READ_SIZE = 64 * 1024
+"""Bytes asked for in one read. asyncio's own 256 KiB makes glibc map and unmap memory on every read (three times the cost)."""
+
+_ids = count(1)
+
+
+class End:
+    """The type of END, so that a message None (JSON null) is not mistaken for the end of input."""
+
+    def __repr__(self) -> str:
+        return "END"
+
+
+END: Final = End()
+
+
+class BaseConnection(ABC):
+    """One talk with one peer.
+
+    id: a number that no other connection of this process has; log lines carry it.
+    """
+
+    __slots__ = ("_local", "_peer", "_sock", "_sockaddr", "id")
+
+    def __init__(self, sock: socket.socket, sockaddr: Any = None) -> None:
+        self.id = next(_ids)
+        self._sock = sock
+        self._sockaddr = sockaddr  # what accept() gave: asking the kernel later fails once the peer is gone
+        self._peer: Address | None = None
+        self._local: Address | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.peer}{' closed' if self.closed else ''}>"
+
+    @property
+    def peer(self) -> Address:
+        """The address of the other side (for an unnamed Unix socket: `unix:`)."""
+        if self._peer is None:
+            sockaddr = self._sockaddr
+            if sockaddr is None:
+                try:
+                    sockaddr = self._sock.getpeername()
+                except OSError:
+                    sockaddr = ""
+            self._peer = describe(self._sock.family, sockaddr)
+        return self._peer
+
+    @property
+    def local(self) -> Address:
+        """The address of this side."""
+        if self._local is None:
+            try:
+                sockaddr = self._sock.getsockname()
+            except OSError:
+                sockaddr = ""
+            self._local = describe(self._sock.family, sockaddr)
+        return self._local
+
+    @property
+    def closed(self) -> bool:
+        """True once the connection is closed on this side."""
+        return self._sock.fileno() < 0
+
+    def fileno(self) -> int:
+        """The descriptor, for `select` and the like; -1 when closed."""
+        return self._sock.fileno()
+
+    def post(self, message: Any) -> bool:
+        """Sends without ever waiting, from any thread: for pushing from one conversation to another.
+
+        What the peer does not take at once is queued up to `Limits.outbox_size`; a peer that stays behind that is given up:
+        its connection is cut and counted as too slow. Returns False when the connection is closed or was cut for it.
+        """
+        return self.post_encoded(self.encode(message))
+
+    @property
+    @abstractmethod
+    def encoding(self) -> object:
+        """A key that connections share when `encode` gives the same bytes for each of them; None when it never does."""
+
+    @abstractmethod
+    def encode(self, message: Any) -> bytes:
+        """The bytes of a message in this connection's framing and layers."""
+
+    @abstractmethod
+    def post_encoded(self, data: bytes) -> bool:
+        """`post` for a message that is encoded already (a broadcast encodes once for all)."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Ends the connection now: nothing more is sent, the conversation sees the end of its input. From any thread."""
+
+
+def disconnect(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
+    """`shutdown` that does not mind a socket which is already down."""
+    try:
+        sock.shutdown(how)
+    except OSError:
+        pass

@@ -1,0 +1,26 @@
+"""One message to many connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prise.connection.base import BaseConnection
+
+
+def broadcast(connections: Iterable[BaseConnection], message: Any) -> int:
+    """Posts one message to many connections and returns how many took it. It is encoded once for each framing.
+
+    Never waits; a peer that stays too far behind is given up, see `BaseConnection.post`.
+    """
+    encoded: dict[Any, bytes] = {}
+    taken = 0
+    for connection in list(connections):  # a copy: conversations may come and go meanwhile
+        key = connection.encoding
+        data = encoded.get(key)
+        if data is None:
+            data = connection.encode(message)
+            if key is not None:
+                encoded[key] = data
+        taken += connection.post_encoded(data)
+    return taken

@@ -1,0 +1,139 @@
+"""A generator conversation on an event loop: pure etiquette, stepped for each message in the turn that read it."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Generator
+from typing import Any
+
+from prise.connection.host import Host
+from prise.connection.looped import ENDING, LoopedConnection
+from prise.core.conversation import Conversation, last_word
+from prise.core.pipeline import Pipeline
+from prise.errors import UsageError
+
+
+class GeneratorConnection(LoopedConnection):
+    """What a generator conversation is given: it may `send` besides what it yields, and never waits."""
+
+    __slots__ = ("_conversation", "_generator", "_inbox", "_step")
+
+    def __init__(
+        self, sock: socket.socket, pipeline: Pipeline, host: Host, conversation: Conversation, sockaddr: Any = None
+    ) -> None:
+        super().__init__(sock, pipeline, host, sockaddr)
+        self._conversation = conversation
+        self._generator: Generator[Any, Any, Any] | None = None
+        self._inbox: deque[Any] | None = None  # messages that backpressure kept from the conversation; most have none ever
+
+    def send(self, message: Any) -> None:
+        """Sends a message besides the one that is yielded; it is queued and goes out at the end of the turn."""
+        self._refuse_if_ended()
+        self._counters.messages_sent += 1
+        self._queue(self._encode(message))
+
+    def receive(self, timeout: float | None = None) -> Any:
+        """Not in a generator: raises UsageError."""
+        raise UsageError("a generator conversation receives with `message = yield reply`, not with receive()")
+
+    def close(self) -> None:
+        """Ends the conversation after what it has said; the generator is closed at its next `yield`."""
+        self.finish()
+
+    def begin(self) -> None:
+        super().begin()
+        self._in_turn = True
+        try:
+            self._within(self._start)
+        finally:
+            self._in_turn = False
+        if self._out:
+            self._flush()
+        self._settle()
+
+    def _start(self) -> None:
+        try:
+            self._generator = self._conversation(self)
+        except BaseException as error:
+            self._over(error)
+            return
+        self._step = self._generator.send
+        self.deliver([None])  # `send(None)` is how a generator starts
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._inbox)
+
+    def deliver(self, messages: list[Any]) -> bool:
+        if self._inbox is not None:
+            self._inbox.extend(messages)
+            left, self._inbox = iter(self._inbox), None
+        else:
+            left = iter(messages)
+        out, step, encode, mark = self._out, self._step, self._encode, self._mark
+        said = 0
+        try:
+            for message in left:
+                reply = step(message)
+                if reply is not None:
+                    data = encode(reply)
+                    said += 1
+                    out.append(data)
+                    size = self._out_size = self._out_size + len(data)
+                    if size > mark:
+                        if not self._blocked:
+                            self._flush()
+                        if self._stuck:
+                            break
+                if self._state:
+                    break
+        except StopIteration as stop:
+            self._say_last(stop.value)
+        except UsageError as error:
+            self._end(error)  # the framing cannot carry what was yielded: raised where it was yielded
+        except BaseException as error:
+            self._over(error)
+        finally:
+            self._counters.messages_sent += said
+        if self._state:
+            if self._generator is not None:
+                self._end(None)
+        elif self._stuck:
+            self._inbox = deque(left)
+            return bool(self._inbox)
+        return False
+
+    def deliver_end(self, error: BaseException | None) -> None:
+        if self._generator is not None:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Raises the end, or the error, at the generator's `yield`; what it returns is its last word."""
+        generator, self._generator = self._generator, None
+        assert generator is not None
+        try:
+            word = last_word(generator, error)
+        except BaseException as raised:
+            self._over(raised)
+        else:
+            self._say_last(word)
+
+    def _say_last(self, word: Any) -> None:
+        error: BaseException | None = None
+        if word is not None and not self._sent_eof:
+            try:
+                self._queue(self._encode(word))
+                self._counters.messages_sent += 1
+            except UsageError as refused:
+                error = refused
+        self._over(error)
+
+    def _over(self, error: BaseException | None) -> None:
+        self._generator = None
+        self._inbox = None
+        if self._state < ENDING:
+            self.finish()
+        self._host.ended(self, error)
+        if error is not None and not isinstance(error, Exception):
+            raise error  # KeyboardInterrupt and the like are not ours to swallow

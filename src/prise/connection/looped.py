@@ -1,0 +1,529 @@
+"""A connection that an event loop moves: the loop says when the socket is ready, and this file does the rest.
+
+One turn, started by `on_readable`: one read, the framing splits it into at most 64 messages, the conversation takes each,
+and everything it said is written in one call. What a message costs is decided here, hence the local variables and the
+absence of helper calls on that path. The subclasses say how the conversation takes messages:
+
+    deliver(messages)   messages for the conversation (generator.py steps it, asynchronous.py wakes it); True: some are left
+    deliver_end(error)  nothing more will come: the peer ended (None), or why the input is over
+    away                the conversation is busy with something that is not us: what it left stays until it asks
+
+States, in the order in which they can only be left:
+    open      reading, unless the outbox is above its mark or the conversation has messages left to take (backpressure)
+    ending    the conversation is over; what it said is still being written
+    lingering our side is shut; reading (and throwing away) until the peer's end, bounded, so that no reset destroys the answers
+    closed
+"""
+
+from __future__ import annotations
+
+import socket
+from abc import abstractmethod
+from collections.abc import Callable
+from contextvars import copy_context
+from threading import get_ident
+from typing import Any
+
+from prise.connection.base import READ_SIZE, BaseConnection, disconnect
+from prise.connection.host import Host
+from prise.core.deadlines import NEVER
+from prise.core.pipeline import Pipeline
+from prise.errors import ConnectionLost, FrameError, TooSlow, UsageError
+
+OPEN, ENDING, LINGERING, CLOSED = range(4)
+_LINGER_BYTES = 1024 * 1024
+
+
+class LoopedConnection(BaseConnection):
+    """The machinery; users meet its subclasses. Everything but `post` and `abort` belongs to the loop's thread."""
+
+    __slots__ = (
+        "_active",
+        "_again",
+        "_blocked",
+        "_blocked_since",
+        "_counters",
+        "_decoder",
+        "_discarded",
+        "_encode",
+        "_end_told",
+        "_eof",
+        "_error",
+        "_feed",
+        "_goal",
+        "_host",
+        "_in_turn",
+        "_layered",
+        "_limits",
+        "_linger_until",
+        "_loop",
+        "_mark",
+        "_out",
+        "_out_size",
+        "_partial_since",
+        "_pipeline",
+        "_recv",
+        "_run",
+        "_sent_eof",
+        "_state",
+        "_time",
+        "_written",
+        "scheduled",
+    )
+
+    def __init__(self, sock: socket.socket, pipeline: Pipeline, host: Host, sockaddr: Any = None) -> None:
+        super().__init__(sock, sockaddr)
+        sock.setblocking(False)
+        self._pipeline = pipeline
+        self._decoder = pipeline.decoder
+        self._feed = pipeline.feed
+        self._encode = pipeline.encode
+        self._host = host
+        self._limits = host.limits
+        self._mark = host.limits.outbox_mark
+        self._loop = host.loop
+        self._time = host.loop.time
+        self._layered = pipeline.layered
+        self._counters = host.counters
+        self._recv = sock.recv
+        # Each conversation has context variables of its own. A task brings its own, and cannot be woken from inside them.
+        self._run: Callable[..., Any] | None = None if host.loop.wakes_tasks else copy_context().run
+        self._state = OPEN
+        self._in_turn = False  # True while our own code is below: what is said then is written at the end of the turn
+        self._again = False
+        self._eof = False  # nothing more will be read
+        self._end_told = False  # and the conversation knows
+        self._sent_eof = False
+        self._error: BaseException | None = None  # what ended the connection, where it was not the peer's plain end
+        self._out: list[bytes | memoryview] = []
+        self._out_size = 0
+        self._blocked = False  # the kernel took less than we had: wait until it is writable
+        self._blocked_since = 0.0
+        self._written = 0
+        self._goal = 0
+        self._partial_since = 0.0
+        self._linger_until = NEVER
+        self._discarded = 0
+        self._active = self._time()
+        self.scheduled = NEVER
+
+    # -- what the subclasses say ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def deliver(self, messages: list[Any]) -> bool:
+        """Gives the conversation messages after those it has left; True when some are left now."""
+
+    @abstractmethod
+    def deliver_end(self, error: BaseException | None) -> None:
+        """Tells the conversation, which has taken everything, that nothing more comes (and why, unless the peer ended)."""
+
+    @property
+    @abstractmethod
+    def busy(self) -> bool:
+        """True while messages are left for the conversation: nothing more is read or decoded."""
+
+    @property
+    def away(self) -> bool:
+        """True while the conversation does not ask for a message: it awaits something else."""
+        return False
+
+    def drained(self) -> None:
+        """The outbox went out: a conversation that waited for that goes on."""
+
+    def closed_now(self) -> None:
+        """The socket has just been closed."""
+
+    # -- what the loop calls --------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Starts listening. The subclasses start their conversation here too."""
+        self._loop.watch(self, True, False)
+        if self._limits.idle_time is not None:
+            self._loop.at(self, self._active + self._limits.idle_time)
+
+    def on_readable(self) -> None:
+        if self._again or self._state:
+            if not self._again:  # else what is left over has its turn in this very round, and comes first
+                self._discard()
+            return
+        try:
+            data = self._recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._broken(error)
+            return
+        self._active = self._time()
+        counters = self._counters
+        decoder = self._decoder
+        try:
+            if data:
+                counters.bytes_received += len(data)
+                messages = self._feed(data)
+            else:
+                self._eof = True
+                messages = decoder.end()
+        except FrameError as error:
+            self._fail(error)
+            return
+        if not decoder.pending:
+            self._partial_since = 0.0
+        elif messages or not self._partial_since:
+            self._partial_since = self._active
+            if self._limits.message_time is not None:
+                self._loop.at(self, self._active + self._limits.message_time)
+        left = False
+        self._in_turn = True
+        try:
+            if messages:
+                counters.messages_received += len(messages)
+                left = self.deliver(messages) if self._run is None else self._run(self.deliver, messages)
+            if self._eof and not (left or self._blocked or self._end_told or self._state):
+                self._tell_end(None)
+            if self._layered and (data := self._pipeline.output()):
+                self._queue(data)
+        finally:
+            self._in_turn = False
+        if self._out and not self._blocked:
+            self._flush()
+        if left or self._eof or self._blocked or self._state or decoder.more:
+            self._settle()
+
+    def on_again(self) -> None:
+        """Work was left over by an earlier turn: messages, or something to write."""
+        self._again = False
+        if self._state == CLOSED:
+            return
+        if self._decoder.more or self._eof or self.busy:
+            self._in_turn = True
+            try:
+                self._advance()
+            finally:
+                self._in_turn = False
+        if self._out and not self._blocked:
+            self._active = self._time()
+            self._flush()
+        self._settle()
+
+    def on_writable(self) -> None:
+        self._blocked = False
+        if self._out:
+            self._flush()
+        if self._sent_eof and not self._out:
+            disconnect(self._sock, socket.SHUT_WR)
+        if not self._blocked and self._state == OPEN:
+            self._in_turn = True
+            try:
+                self._within(self.drained)
+            finally:
+                self._in_turn = False
+            if self._out:
+                self._flush()
+        self._settle()
+
+    def on_deadline(self, now: float) -> float:
+        """Acts on the deadline that has passed, if one has; returns the next."""
+        late, when = self._patience(now)
+        if late is not None:
+            self._fail(late)
+            return NEVER
+        if self._linger_until <= now:
+            self._close()
+            return NEVER
+        return min(when, self._linger_until)
+
+    # -- the turn ---------------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Goes on with what arrived earlier. At the most one batch, then the others have their turn."""
+        if self._state or self._stuck or self.away:
+            return
+        if self.busy:
+            self._within(self.deliver, [])
+        elif self._decoder.more:
+            try:
+                messages = self._feed(b"")
+            except FrameError as error:
+                self._fail(error)
+                return
+            self._counters.messages_received += len(messages)
+            self._within(self.deliver, messages)
+        elif self._eof and not self._end_told:
+            self._tell_end(None)
+
+    def _within(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls into the conversation, with its own context variables."""
+        return function(*arguments) if self._run is None else self._run(function, *arguments)
+
+    def _tell_end(self, error: BaseException | None) -> None:
+        self._end_told = True
+        self._within(self.deliver_end, error)
+
+    @property
+    def _stuck(self) -> bool:
+        """Backpressure: the peer leaves more unread than the mark, so nothing more is taken from it."""
+        return self._blocked and self._out_size > self._mark
+
+    def _settle(self) -> None:
+        """After anything unusual: decides what to wait for, and whether this connection is over."""
+        state = self._state
+        if state == CLOSED:
+            return
+        if state == ENDING and not self._out:
+            self._shut()
+            return
+        stuck, busy = self._stuck, self.busy
+        if (
+            state == OPEN
+            and not (stuck or self._again or self.away)
+            and (busy or self._decoder.more or (self._eof and not self._end_told))
+        ):
+            self._again = True
+            self._loop.again(self)
+        reading = state == LINGERING or (state == OPEN and not (self._eof or stuck or busy))
+        self._loop.watch(self, reading, self._blocked)
+
+    def resume(self) -> None:
+        """The conversation asks for more: what is left over gets its turn, or the socket is listened to again."""
+        if self._state == OPEN and not self._in_turn:
+            if self._partial_since:
+                self._partial_since = self._time()
+            self._settle()
+
+    # -- writing ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def encoding(self) -> object:
+        return self._pipeline.encoding
+
+    def encode(self, message: Any) -> bytes:
+        return self._encode(message)
+
+    def _queue(self, data: bytes) -> None:
+        """Puts bytes into the outbox; they are written at the end of the turn."""
+        self._out.append(data)
+        self._out_size += len(data)
+        if not self._in_turn and not self._blocked and not self._again:
+            self._again = True
+            self._loop.again(self)
+
+    def _flush(self) -> None:
+        """Writes the outbox as far as the kernel takes it, in one call."""
+        out = self._out
+        data = out[0] if len(out) == 1 else b"".join(out)
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._broken(error)
+            return
+        self._counters.bytes_sent += sent
+        out.clear()
+        if sent == len(data):
+            self._out_size = 0
+            self._blocked_since = 0.0
+            return
+        out.append(memoryview(data)[sent:])
+        self._out_size = len(data) - sent
+        self._note_blocked(sent)
+
+    def _note_blocked(self, sent: int) -> None:
+        """The peer is behind. Its deadline is for what waits *now* to be taken: new bytes do not prolong it."""
+        self._blocked = True
+        self._written += sent
+        now = self._time()
+        if not self._blocked_since or self._written >= self._goal:
+            self._blocked_since = self._active = now
+            self._goal = self._written + self._out_size
+            if self._limits.write_time is not None:
+                self._loop.at(self, now + self._limits.write_time)
+        self._settle()
+
+    def post_encoded(self, data: bytes) -> bool:
+        if self._loop.thread != get_ident():
+            self._loop.call(lambda: self._post(data))
+            return self._state == OPEN
+        return self._post(data)
+
+    def _post(self, data: bytes) -> bool:
+        if self._state != OPEN or self._sent_eof:
+            return False
+        if self._out_size + len(data) > self._limits.outbox_size:
+            # Not inside the poster's turn: ending this conversation runs its code.
+            late = TooSlow(
+                "the peer left {size} bytes unread", operation="post", peer=self.peer, size=self._out_size
+            )
+            self._error = self._error or late
+            self._out.clear()
+            self._out_size = 0
+            disconnect(self._sock)
+            self._loop.call(lambda: self._fail(late))
+            return False
+        self._counters.messages_sent += 1
+        self._queue(data)
+        return True
+
+    # -- ending ---------------------------------------------------------------------------------------------------------------
+
+    def _patience(self, now: float) -> tuple[TooSlow | None, float]:
+        """The error of the deadline that has passed, or None and when the next one will."""
+        limits = self._limits
+        when = NEVER
+        candidates = (
+            (self._blocked_since, limits.write_time, "the peer took nothing for {seconds:g} s", "send"),
+            (
+                0.0 if self._state or self._stuck or self.away else self._partial_since,
+                limits.message_time,
+                "a message was not complete after {seconds:g} s",
+                "receive",
+            ),
+            (now if self._state == OPEN and self.away else self._active, limits.idle_time, "nothing arrived for {seconds:g} s", "receive"),
+        )
+        for since, patience, reason, operation in candidates:
+            if since and patience is not None:
+                if since + patience <= now:
+                    return TooSlow(reason, operation=operation, peer=self.peer, seconds=patience), now
+                when = min(when, since + patience)
+        return None, when
+
+    def _broken(self, error: OSError) -> None:
+        """The peer, or the network, broke the connection: the input is over and nothing can be sent."""
+        if self._error is None:
+            self._error = ConnectionLost(
+                "the peer is gone ({cause})", operation="send", peer=self.peer, cause=error.strerror or error
+            )
+            self._counters.error_lost += 1
+        self._out.clear()
+        self._out_size = 0
+        self._eof = self._sent_eof = True
+        if self._in_turn:
+            return  # the conversation's own turn is below: it learns of it when that is over
+        if self._state == OPEN and not self._end_told:
+            self._in_turn = True
+            try:
+                self._tell_end(None)
+            finally:
+                self._in_turn = False
+        if self._state == OPEN:
+            self._loop.watch(self, False, False)  # it still computes; nothing to wait for on the socket
+        else:
+            self._close()
+
+    def _fail(self, error: FrameError | TooSlow) -> None:
+        """A limit was passed or the framing is broken: the conversation is told, may say a last word, and it is over."""
+        if self._state == CLOSED:
+            return
+        if error.peer is None:
+            error.operation, error.peer = "receive", self.peer
+        self._error = error
+        if self._state != OPEN:
+            self._close()
+            return
+        self._eof = True
+        self._partial_since = 0.0
+        was_in_turn, self._in_turn = self._in_turn, True
+        try:
+            self._tell_end(error)
+        finally:
+            self._in_turn = was_in_turn
+        if not was_in_turn:
+            if self._out and not self._blocked:
+                self._flush()
+            if self._blocked:  # nobody waits for a peer that has used up its time
+                self._close()
+            else:
+                self._settle()
+
+    def finish(self) -> None:
+        """The conversation is over: what it said is written, then the connection is closed."""
+        if self._state == OPEN:
+            self._state = ENDING
+            if not self._in_turn and not self._again:
+                self._again = True
+                self._loop.again(self)
+
+    def _shut(self) -> None:
+        """Everything is written. Closes, after the peer's own end if that has not come yet."""
+        if self._layered and not self._sent_eof and (last := self._pipeline.end_output()):
+            self._sent_eof = True
+            self._out.append(last)
+            self._flush()
+            if self._state == CLOSED or self._out:
+                return
+        if self._eof and self._error is None or isinstance(self._error, TooSlow) or not self._host.linger_time:
+            self._close()
+            return
+        disconnect(self._sock, socket.SHUT_WR)
+        self._state = LINGERING
+        self._linger_until = self._time() + self._host.linger_time
+        self._loop.at(self, self._linger_until)
+        self._loop.watch(self, True, False)
+        self._discard()
+
+    def _discard(self) -> None:
+        if self._state != LINGERING:
+            return
+        try:
+            data = self._recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        self._discarded += len(data)
+        if not data or self._discarded > _LINGER_BYTES:
+            self._close()
+
+    def send_eof_now(self) -> None:
+        """Half-close once the outbox is written."""
+        if not self._sent_eof and self._state == OPEN:
+            self._sent_eof = True
+            if self._out and not self._blocked:
+                self._flush()
+            if not self._out:
+                disconnect(self._sock, socket.SHUT_WR)
+
+    def end_input(self) -> None:
+        """Ends our reading, for a drain: what has arrived is still taken, then the conversation sees the end."""
+        if self._state == OPEN and not self._eof:
+            # The kernel keeps what has arrived and then reports the end, in order, through the usual path.
+            disconnect(self._sock, socket.SHUT_RD)
+
+    def abort(self) -> None:
+        disconnect(self._sock)
+        self._loop.call(self._cut)
+
+    def _cut(self) -> None:
+        """Nothing more is sent or heard."""
+        if self._state == CLOSED:
+            return
+        self._out.clear()
+        self._out_size = 0
+        self._eof = True
+        if self._state == OPEN and not self._end_told:
+            self._in_turn = True
+            try:
+                self._tell_end(None)
+            finally:
+                self._in_turn = False
+        self._close()
+
+    def _close(self) -> None:
+        """The socket is closed, once. A conversation that still runs sees the end of its input and cannot send."""
+        if self._state != CLOSED:
+            self._state = CLOSED
+            self._eof = self._sent_eof = True
+            self._out.clear()
+            self._out_size = 0
+            self._loop.forget(self)
+            self._sock.close()
+            self._host.closed(self)
+            self.closed_now()
+
+    def _refuse_if_ended(self) -> None:
+        if self._state != OPEN or self._sent_eof:
+            if self._error is not None:
+                raise self._error
+            if self._state == OPEN:
+                raise UsageError("the sending side is closed already", operation="send", peer=self.peer)
+            raise ConnectionLost("the connection is closed", operation="send", peer=self.peer)

@@ -1,0 +1,95 @@
+"""What is counted, and the snapshot that `server.stats()` gives.
+
+`Counters` is written by one owner (a loop, a worker, a forked child) with plain additions; sums over several owners are made
+by `Counters.sum`. `Stats` is what people read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+FIELDS = (
+    "accepted",
+    "closed",
+    "refused_per_peer",
+    "refused_resources",
+    "messages_received",
+    "messages_sent",
+    "bytes_received",
+    "bytes_sent",
+    "error_conversation",
+    "error_frame",
+    "error_too_slow",
+    "error_lost",
+)
+
+
+class Counters:
+    """Plain additive counters, all starting at 0."""
+
+    __slots__ = FIELDS
+
+    accepted: int
+    closed: int
+    refused_per_peer: int
+    refused_resources: int
+    messages_received: int
+    messages_sent: int
+    bytes_received: int
+    bytes_sent: int
+    error_conversation: int
+    error_frame: int
+    error_too_slow: int
+    error_lost: int
+
+    def __init__(self, values: Iterable[int] = ()) -> None:
+        for name in FIELDS:
+            setattr(self, name, 0)
+        for name, value in zip(FIELDS, values, strict=False):
+            setattr(self, name, value)
+
+    def values(self) -> tuple[int, ...]:
+        return tuple(getattr(self, name) for name in FIELDS)
+
+    @classmethod
+    def sum(cls, several: Iterable[Counters]) -> Counters:
+        return cls(map(sum, zip(*(one.values() for one in several), strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A snapshot of a server's counts.
+
+    open: connections open now. total: connections accepted since the start. refused: connections turned away, by cause
+    ("per_peer": over the limit for one peer; "resources": the system had no descriptor, thread or process to give).
+    messages_*, bytes_*: in both directions. errors: connections that ended badly, by cause ("conversation": the user's
+    function raised; "frame": the peer broke the framing; "too_slow": a deadline or the outbox limit; "lost": reset).
+    """
+
+    open: int
+    total: int
+    refused: Mapping[str, int]
+    messages_received: int
+    messages_sent: int
+    bytes_received: int
+    bytes_sent: int
+    errors: Mapping[str, int]
+
+    @classmethod
+    def of(cls, counters: Counters) -> Stats:
+        def group(prefix: str) -> dict[str, int]:
+            return {
+                name.removeprefix(prefix): getattr(counters, name) for name in FIELDS if name.startswith(prefix)
+            }
+
+        return cls(
+            open=counters.accepted - counters.closed,
+            total=counters.accepted,
+            refused=group("refused_"),
+            messages_received=counters.messages_received,
+            messages_sent=counters.messages_sent,
+            bytes_received=counters.bytes_received,
+            bytes_sent=counters.bytes_sent,
+            errors=group("error_"),
+        )

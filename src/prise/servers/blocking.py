@@ -1,0 +1,121 @@
+"""The part that the models threads and processes share: one thread that accepts, and starts a runner for each connection.
+
+Runners report their end through a queue and the control's pipe, so everything here has one owner and needs no lock.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from abc import ABC, abstractmethod
+from typing import Any
+
+from prise.core.counters import Counters
+from prise.servers.accept import PAUSE, Acceptor
+from prise.servers.work import Work
+
+_LAST_RUNNERS = 1.0
+"""Seconds that runners get to end after the cut."""
+
+
+class AcceptLoop(ABC):
+    """Accepts until drained or cut. The subclasses say what a runner is."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.selector = selectors.DefaultSelector()
+        self.acceptor = Acceptor(work.listeners, work.service.limits, work.counters, time.monotonic)
+        self._accepting = False
+
+    @property
+    @abstractmethod
+    def running(self) -> int:
+        """How many runners have not ended."""
+
+    @abstractmethod
+    def start(self, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
+        """Starts a runner for a connection. Raises OSError or RuntimeError when the system has nothing left."""
+
+    @abstractmethod
+    def reap(self) -> None:
+        """Takes note of the runners that have ended."""
+
+    @abstractmethod
+    def end_input(self) -> None:
+        """Ends the input of all conversations: they take what has arrived, and end."""
+
+    @abstractmethod
+    def cut(self) -> None:
+        """Ends all conversations now."""
+
+    def on_ready(self, key: selectors.SelectorKey) -> None:
+        """Something else that a subclass watches is readable."""
+
+    def run(self) -> None:
+        control = self.work.control
+        for descriptor in control.descriptors():
+            self.selector.register(descriptor, selectors.EVENT_READ, control)
+        try:
+            while not control.draining:
+                self._watch_listeners()
+                self._wait(PAUSE if self.acceptor.paused_until else None)
+            self._stop_accepting()
+            self.end_input()
+            while self.running and not control.overdue():
+                self._wait(control.left())
+            if self.running:
+                self.cut()
+                last = time.monotonic() + _LAST_RUNNERS
+                while self.running and time.monotonic() < last:
+                    self._wait(last - time.monotonic())
+        finally:
+            self.work.publish()
+            self.selector.close()
+
+    def _watch_listeners(self) -> None:
+        wanted = self.acceptor.wants_more
+        if wanted and self.acceptor.paused_until:
+            self.acceptor.paused_until = 0.0
+        if wanted != self._accepting:
+            self._accepting = wanted
+            for listening in self.work.listeners:
+                if wanted:
+                    self.selector.register(listening, selectors.EVENT_READ, listening)
+                else:
+                    self.selector.unregister(listening)
+
+    def _wait(self, timeout: float | None) -> None:
+        if self.work.board is not None:
+            timeout = 0.1 if timeout is None else min(timeout, 0.1)
+            self.work.publish()
+        for key, _ in self.selector.select(timeout):
+            if key.data is self.work.control:
+                self.work.control.read(key.fd)
+                if key.fd not in self.work.control.descriptors():
+                    self.selector.unregister(key.fd)
+            elif key.data in self.work.listeners:
+                for sock, sockaddr, peer in self.acceptor.accept(key.data):
+                    try:
+                        self.start(sock, sockaddr, peer)
+                    except (OSError, RuntimeError) as error:
+                        sock.close()
+                        self.acceptor.release(peer)
+                        self.acceptor.exhausted(f"cannot start a conversation: {error}")
+            else:
+                self.on_ready(key)
+        self.reap()
+
+    def _stop_accepting(self) -> None:
+        if self._accepting:
+            for listening in self.work.listeners:
+                self.selector.unregister(listening)
+            self._accepting = False
+        self.acceptor.stop()
+        self.work.close_listeners()
+
+
+def add(total: Counters, part: Counters) -> None:
+    """Adds the counts of a runner that has ended."""
+    for name in Counters.__slots__:
+        setattr(total, name, getattr(total, name) + getattr(part, name))

@@ -1,0 +1,96 @@
+"""How a running server is told to stop: one small object, safe from any thread and from signal handlers.
+
+    running  --drain(seconds)-->  draining  --its deadline, or cut()-->  cutting
+
+The model's loop watches `descriptors()` and calls `read()` when one is readable, then looks at the state. One of them is a
+pipe of its own, to be woken by; the other, in a forked process, comes from the parent, which writes how many seconds are left
+(`tell`). When the parent dies the pipe ends, and the server drains by itself: no orphan keeps a port.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+
+class Control:
+    """deadline: when a drain ends and the cut comes, in seconds of `time.monotonic`; None while running.
+
+    parent: the read end of a parent's pipe. drain_time: seconds for a drain that nobody gave a time for.
+    """
+
+    def __init__(self, parent: int | None = None, drain_time: float = 10.0) -> None:
+        self._parent = parent
+        self._drain_time = drain_time
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+        self.deadline: float | None = None
+        self.cutting = False
+
+    def descriptors(self) -> list[int]:
+        return [self._read] if self._parent is None else [self._read, self._parent]
+
+    @property
+    def draining(self) -> bool:
+        return self.deadline is not None
+
+    def drain(self, seconds: float) -> None:
+        """Stop accepting, end the input of every conversation, cut after so many seconds. A second call only hastens."""
+        deadline = time.monotonic() + max(seconds, 0.0)
+        if self.deadline is None or deadline < self.deadline:
+            self.deadline = deadline
+        self.wake()
+
+    def cut(self) -> None:
+        """Close everything now."""
+        if self.deadline is None:
+            self.deadline = time.monotonic()
+        self.cutting = True
+        self.wake()
+
+    def overdue(self) -> bool:
+        """True when it is time to cut; notes it."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self.cutting = True
+        return self.cutting
+
+    def left(self) -> float | None:
+        """Seconds until the cut; None while running."""
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
+
+    def wake(self) -> None:
+        """Makes the loop look at what has changed."""
+        try:
+            os.write(self._write, b"!")
+        except (BlockingIOError, OSError):
+            pass  # it has been woken already, or the server is over
+
+    def read(self, descriptor: int) -> None:
+        """Takes in what a descriptor has to say."""
+        try:
+            said = os.read(descriptor, 4096)
+        except (BlockingIOError, OSError):
+            return
+        if descriptor == self._parent:
+            if not said:
+                self._parent = None
+                self.drain(self._drain_time)
+            for word in said.split():
+                self.drain(float(word))
+
+    def close(self) -> None:
+        for descriptor in (self._read, self._write):
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass
+        self._read = self._write = -1
+
+
+def tell(descriptor: int, seconds: float) -> None:
+    """Tells the process at the other end of its parent pipe to drain within so many seconds (0: cut)."""
+    try:
+        os.write(descriptor, b"%.3f\n" % seconds)
+    except OSError:
+        pass  # it is gone already

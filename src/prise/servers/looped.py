@@ -1,0 +1,149 @@
+"""The part that the models select and asyncio share: letting connections in, draining, cutting, on any `Loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prise.connection.asynchronous import AsyncConnection
+from prise.connection.generator import GeneratorConnection
+from prise.connection.host import Host
+from prise.connection.looped import LoopedConnection
+from prise.core.deadlines import NEVER
+from prise.loops.base import Loop
+from prise.servers.accept import Acceptor
+from prise.servers.work import Work
+from prise.transports import Listening
+
+
+class Watcher:
+    """A descriptor of the server itself (a listener, the control) as the loop sees it."""
+
+    def __init__(self, descriptor: int, on_readable: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self.on_readable = on_readable
+        self.scheduled = NEVER
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def on_writable(self) -> None: ...
+
+    def on_again(self) -> None: ...
+
+    def on_deadline(self, now: float) -> float:
+        self.on_readable()  # a pause is over, or it is time to cut: the same question as after any event
+        return NEVER
+
+
+class LoopServer:
+    """Serves on a loop. `finished` turns True when everything is over; on_finished is called then.
+
+    tasks: asyncio tasks of conversations whose connection is closed already and which are about to end.
+    """
+
+    def __init__(self, work: Work, loop: Loop, on_finished: Callable[[], None] | None = None) -> None:
+        self.work = work
+        self.loop = loop
+        self.finished = False
+        self.connections: dict[LoopedConnection, str | None] = {}
+        self.tasks: set[Any] = set()
+        service = work.service
+        self._kind: Any = GeneratorConnection if service.spelling == "generator" else AsyncConnection
+        self._host = Host(
+            loop,
+            service.limits,
+            work.counters,
+            ended=self._ended,
+            closed=self._closed,
+            linger_time=service.limits.linger_time,
+        )
+        self._on_finished = on_finished
+        self._acceptor = Acceptor(work.listeners, service.limits, work.counters, loop.time)
+        self._accepting = False
+        self._draining = False
+        self._listeners = [
+            Watcher(listening.fileno(), lambda listening=listening: self._accept(listening))  # type: ignore[misc]
+            for listening in work.listeners
+        ]
+        self._controls = [
+            Watcher(descriptor, lambda descriptor=descriptor: self._controlled(descriptor))  # type: ignore[misc]
+            for descriptor in work.control.descriptors()
+        ]
+        self._gate = Watcher(-1, self._watch_listeners)
+
+    def start(self) -> None:
+        for watcher in self._controls:
+            self.loop.watch(watcher, True, False)
+        self._watch_listeners()
+        self._look()
+
+    def stop(self) -> None:
+        """Forgets the server's own descriptors; the loop may go on with other things."""
+        for watcher in (*self._controls, *self._listeners, self._gate):
+            self.loop.forget(watcher)
+
+    def _watch_listeners(self) -> None:
+        wanted = self._acceptor.wants_more
+        if wanted != self._accepting:
+            self._accepting = wanted
+            for watcher in self._listeners:
+                self.loop.watch(watcher, wanted, False)
+        if not wanted and self._acceptor.paused_until > self.loop.time():
+            self.loop.at(self._gate, self._acceptor.paused_until)
+
+    def _accept(self, listening: Listening) -> None:
+        service = self.work.service
+        for sock, sockaddr, key in self._acceptor.accept(listening):
+            connection = self._kind(sock, service.pipeline(), self._host, service.conversation, sockaddr)
+            self.connections[connection] = key
+            try:
+                connection.begin()
+            except OSError as error:  # epoll has no room, for example
+                self._acceptor.exhausted(f"cannot watch a new connection: {error}")
+                connection.abort()
+        self._watch_listeners()
+
+    def _ended(self, connection: Any, error: BaseException | None) -> None:
+        self.work.service.ended(connection, error, self.work.counters)
+
+    def _closed(self, connection: Any) -> None:
+        self._acceptor.release(self.connections.pop(connection))
+        task = getattr(connection, "_task", None)
+        if task is not None and not task.done():
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        if self._draining:
+            self._look()
+        elif not self._accepting:
+            self._watch_listeners()
+
+    def _controlled(self, descriptor: int) -> None:
+        self.work.control.read(descriptor)
+        if descriptor not in self.work.control.descriptors():
+            for watcher in self._controls:
+                if watcher.fileno() == descriptor:
+                    self.loop.forget(watcher)
+        self._look()
+
+    def _look(self) -> None:
+        """Has the control changed, or the last connection gone?"""
+        control = self.work.control
+        if control.draining and not self._draining:
+            self._draining = True
+            self._acceptor.stop()
+            for watcher in self._listeners:
+                self.loop.forget(watcher)
+            self.work.close_listeners()
+            for connection in list(self.connections):
+                connection.end_input()
+        if self._draining:
+            if control.overdue():
+                for connection in list(self.connections):
+                    connection._cut()
+            elif (left := control.left()) is not None:
+                self.loop.at(self._controls[0], self.loop.time() + left)
+            if not self.connections and not self.finished:
+                self.finished = True
+                if self._on_finished is not None:
+                    self._on_finished()

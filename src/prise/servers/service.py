@@ -1,0 +1,92 @@
+"""What is served, checked as a whole before anything is bound; and what becomes of conversations that end badly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prise.connection.base import BaseConnection
+from prise.core.conversation import Conversation, Spelling, model_for, spelling_of
+from prise.core.counters import Counters
+from prise.core.limits import Limits
+from prise.core.pipeline import Pipeline
+from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow
+from prise.framing import Framing, framing_of
+from prise.layers.base import LayerFactory
+
+log = logging.getLogger("prise")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A conversation with everything that says how it is served."""
+
+    conversation: Conversation
+    spelling: Spelling
+    model: str
+    framing: Framing
+    limits: Limits
+    layers: tuple[LayerFactory, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        conversation: Conversation,
+        *,
+        framing: str | Framing = "lines",
+        model: str | None = None,
+        limits: Limits | None = None,
+        layers: Sequence[LayerFactory] = (),
+    ) -> Service:
+        """Raises SpellingError or UsageError for what cannot work, before anything is bound."""
+        spelling = spelling_of(conversation)
+        return cls(
+            conversation, spelling, model_for(spelling, model), framing_of(framing), limits or Limits(), tuple(layers)
+        )
+
+    def pipeline(self) -> Pipeline:
+        return Pipeline(self.framing, self.limits.message_size, self.layers)
+
+    @property
+    def name(self) -> str:
+        return getattr(self.conversation, "__qualname__", type(self.conversation).__name__)
+
+    def ended(self, connection: BaseConnection, error: BaseException | None, counters: Counters) -> None:
+        """The one policy for conversations that end badly, in every model: say it, count it, go on serving.
+
+        A peer that leaves is no news. What the peer did wrong is a warning; what the conversation did wrong is an error, with
+        the traceback. An error of another connection (the conversation was a client somewhere else) is the conversation's.
+        """
+        if error is None or not isinstance(error, Exception):
+            return
+        if isinstance(error, PeerError) and error.peer is connection.peer:
+            if isinstance(error, ConnectionLost):
+                counters.error_lost += 1
+            elif isinstance(error, FrameError):
+                counters.error_frame += 1
+                log.warning("connection %d from %s: %s", connection.id, connection.peer, error)
+            elif isinstance(error, TooSlow):
+                counters.error_too_slow += 1
+                log.info("connection %d from %s: %s", connection.id, connection.peer, error)
+            return
+        counters.error_conversation += 1
+        log.error(
+            "connection %d from %s: the conversation %s failed", connection.id, connection.peer, self.name, exc_info=error
+        )
+
+
+def peer_key(family: int, sockaddr: Any) -> str | None:
+    """Who a peer is for the limit per peer: its IPv4 address or its IPv6 /64; None where peers cannot be told apart."""
+    if not isinstance(sockaddr, tuple) or not sockaddr or not isinstance(sockaddr[0], str):
+        return None
+    host = sockaddr[0]
+    if ":" not in host:
+        return host
+    if host.startswith("::ffff:"):
+        return host[7:]
+    import ipaddress
+
+    network = int(ipaddress.IPv6Address(host.partition("%")[0])) >> 64
+    return f"{network:x}/64"

@@ -1,0 +1,131 @@
+"""Pre-forked workers on the same listeners: started, watched, replaced when they die, ended together.
+
+The supervisor has one thread and serves nobody. It forks before any loop or thread exists (an inherited epoll would be the
+same set for all), and all workers accept from the same sockets: what waits in the kernel's queue of a dead worker is not lost.
+A worker that dies is replaced, at once the first time and then ever later (up to 5 s), so a bug at start does not burn a core.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prise.servers.control import Control, tell
+from prise.servers.processes import fork
+
+log = logging.getLogger("prise")
+
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
+_HEALTHY = 10.0
+"""A worker that lived for so many seconds starts again without delay."""
+_LAST_GRACE = 2.0
+"""Seconds after the drain's deadline until a worker is killed."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    number: int
+    pid: int
+    pipe: int
+    ended: int
+    born: float
+
+
+class Supervisor:
+    """body(number, control): what worker `number` runs; it returns when its control says so."""
+
+    def __init__(self, body: Callable[[int, Control], None], count: int, control: Control, drain_time: float) -> None:
+        self._body = body
+        self._count = count
+        self._control = control
+        self._drain_time = drain_time
+        self._workers: dict[int, _Worker] = {}  # by the descriptor that ends with them
+        self._delays: dict[int, float] = {}
+        self._due: dict[int, float] = {}  # worker number -> when to start it again
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> None:
+        """Returns when all workers have ended, after a drain or a cut."""
+        for descriptor in self._control.descriptors():
+            self._selector.register(descriptor, selectors.EVENT_READ)
+        for number in range(self._count):
+            self._start(number)
+        try:
+            while not self._control.draining:
+                self._wait(min(self._due.values()) - time.monotonic() if self._due else None)
+                for number, when in list(self._due.items()):
+                    if when <= time.monotonic() and not self._control.draining:
+                        self._start(number)
+            told: float | None = None
+            while self._workers:
+                left = self._control.left() or 0.0
+                if self._control.overdue():
+                    left = 0.0
+                if told is None or (left == 0.0 and told > 0.0):
+                    told = left
+                    for worker in self._workers.values():
+                        tell(worker.pipe, left)
+                    last = time.monotonic() + left + _LAST_GRACE
+                if time.monotonic() >= last:
+                    for worker in self._workers.values():
+                        os.kill(worker.pid, signal.SIGKILL)
+                self._wait(max(last - time.monotonic(), 0.05))
+        finally:
+            self._selector.close()
+
+    def _start(self, number: int) -> None:
+        self._due.pop(number, None)
+        read, pipe = os.pipe()
+        ended, write = os.pipe()
+        others = [descriptor for worker in self._workers.values() for descriptor in (worker.pipe, worker.ended)]
+
+        def body() -> None:
+            self._selector.close()
+            self._control.close()
+            for descriptor in (*others, pipe, ended):  # else a worker would keep its brothers' pipes open
+                os.close(descriptor)
+            control = Control(read, self._drain_time)
+            signal.signal(signal.SIGTERM, lambda *_: control.drain(self._drain_time))
+            self._body(number, control)
+
+        try:
+            pid = fork(body)
+        except OSError as error:
+            log.error("cannot start worker %d: %s", number, error)
+            for descriptor in (pipe, ended):
+                os.close(descriptor)
+            self._due[number] = time.monotonic() + _LONGEST_DELAY
+            return
+        finally:
+            os.close(read)
+            os.close(write)
+        self._workers[ended] = _Worker(number, pid, pipe, ended, time.monotonic())
+        self._selector.register(ended, selectors.EVENT_READ)
+
+    def _wait(self, timeout: float | None) -> None:
+        for key, _ in self._selector.select(None if timeout is None else max(timeout, 0.0)):
+            if key.fd in self._workers:
+                self._bury(self._workers.pop(key.fd))
+            else:
+                self._control.read(key.fd)
+                if key.fd not in self._control.descriptors():
+                    self._selector.unregister(key.fd)
+
+    def _bury(self, worker: _Worker) -> None:
+        self._selector.unregister(worker.ended)
+        os.close(worker.ended)
+        os.close(worker.pipe)
+        _, status = os.waitpid(worker.pid, 0)
+        if self._control.draining:
+            return
+        now = time.monotonic()
+        delay = 0.0 if now - worker.born > _HEALTHY else self._delays.get(worker.number, 0.0)
+        self._delays[worker.number] = min(max(delay * 2, _FIRST_DELAY), _LONGEST_DELAY)
+        self._due[worker.number] = now + delay
+        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
+        log.error("worker %d (process %d) ended with %s; a new one starts in %.1f s", worker.number, worker.pid, how, delay)

@@ -1,0 +1,85 @@
+"""The model threads: a thread for each connection, blocking conversations. State of the program is shared: mind the races."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections import deque
+from typing import Any
+
+from prise.connection.blocking import Connection
+from prise.connection.bridged import converse
+from prise.core.counters import Counters
+from prise.servers.blocking import AcceptLoop, add
+from prise.servers.work import Work
+
+
+def run(work: Work) -> None:
+    """Serves until drained or cut."""
+    ThreadsModel(work).run()
+
+
+class ThreadsModel(AcceptLoop):
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._live: dict[Connection, str | None] = {}
+        self._ended: deque[Connection] = deque()
+        self._counting = threading.Lock()  # stats() comes from other threads
+        work.live = self._live_counters
+
+    @property
+    def running(self) -> int:
+        return len(self._live)
+
+    def start(self, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
+        service = self.work.service
+        connection = Connection(sock, service.pipeline(), service.limits, Counters(), sockaddr)
+        with self._counting:
+            self._live[connection] = key
+        # Daemon threads: a conversation that ignores the end of its input cannot keep the process from ending.
+        thread = threading.Thread(target=self._serve, args=(connection,), name=f"prise-{connection.id}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._counting:
+                del self._live[connection]
+            raise
+
+    def _serve(self, connection: Connection) -> None:
+        service = self.work.service
+        error: BaseException | None = None
+        try:
+            converse(service.conversation, service.spelling, connection, "threads")
+        except SystemExit:
+            pass
+        except BaseException as raised:
+            error = raised
+        try:
+            service.ended(connection, error, connection._counters)
+            connection.close(linger=service.limits.linger_time)
+        except Exception:
+            logging.getLogger("prise").exception("connection %d: cannot close", connection.id)
+        finally:
+            self._ended.append(connection)
+            self.work.control.wake()
+
+    def reap(self) -> None:
+        while self._ended:
+            connection = self._ended.popleft()
+            with self._counting:
+                key = self._live.pop(connection)
+                self.acceptor.release(key)
+                add(self.work.counters, connection._counters)
+
+    def end_input(self) -> None:
+        for connection in list(self._live):
+            connection.end_input()
+
+    def cut(self) -> None:
+        for connection in list(self._live):
+            connection.abort()
+
+    def _live_counters(self) -> list[Counters]:
+        with self._counting:
+            return [connection._counters for connection in self._live]

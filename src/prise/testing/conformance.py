@@ -1,0 +1,416 @@
+"""What every model must do, whichever way a conversation is spelled and its bytes are carried: one suite for all.
+
+Each case is a function that is given a `Setting` and raises AssertionError when the promise is not kept. `CASES` is the table
+of them. In a test of your own:
+
+    @pytest.mark.parametrize("case", conformance.CASES, ids=lambda case: case.__name__)
+    @pytest.mark.parametrize("setting", conformance.settings("127.0.0.1:0"), ids=str)
+    def test_model(case, setting):
+        case(setting)
+
+A case serves one of the conversations below and talks to it as a client would, over real connections. It never sleeps: it
+waits for bytes, or for the server's counts (bounded by PATIENCE seconds).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prise.clients.connect import connect
+from prise.connection.blocking import Connection
+from prise.core.limits import Limits
+from prise.servers.server import Server, listen
+
+PATIENCE = 10.0
+BIG = 300_000
+
+
+# -- the conversations, in three spellings -------------------------------------------------------------------------------
+
+
+def echo_function(connection: Any) -> None:
+    for message in connection:
+        connection.send(message)
+
+
+def echo_generator(connection: Any) -> Any:
+    reply = None
+    while True:
+        reply = yield reply
+
+
+async def echo_coroutine(connection: Any) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
+def form_function(connection: Any) -> None:
+    name = connection.ask("name?")
+    while (line := connection.receive()) not in ("FIN", None):
+        connection.send(f"{name}: {line}")
+    connection.send("goodbye")
+
+
+def form_generator(connection: Any) -> Any:
+    name = yield "name?"
+    line = yield None
+    while line != "FIN":
+        line = yield f"{name}: {line}"
+    return "goodbye"
+
+
+async def form_coroutine(connection: Any) -> None:
+    name = await connection.ask("name?")
+    while (line := await connection.receive()) not in ("FIN", None):
+        await connection.send(f"{name}: {line}")
+    await connection.send("goodbye")
+
+
+def broken_function(connection: Any) -> None:
+    for message in connection:
+        connection.send("before")
+        raise RuntimeError(message)
+
+
+def broken_generator(connection: Any) -> Any:
+    message = yield None
+    connection.send("before")
+    raise RuntimeError(message)
+
+
+async def broken_coroutine(connection: Any) -> None:
+    async for message in connection:
+        await connection.send("before")
+        raise RuntimeError(message)
+
+
+def tail_function(connection: Any) -> None:
+    count = sum(1 for _ in connection)
+    connection.send(f"{count} lines")
+
+
+def tail_generator(connection: Any) -> Any:
+    count = 0
+    try:
+        while True:
+            yield None
+            count += 1
+    except GeneratorExit:
+        return f"{count} lines"
+
+
+async def tail_coroutine(connection: Any) -> None:
+    count = 0
+    async for _ in connection:
+        count += 1
+    await connection.send(f"{count} lines")
+
+
+def flood_function(connection: Any) -> None:
+    for message in connection:
+        for _ in range(int(message)):
+            connection.send("x" * 1000)
+
+
+def flood_generator(connection: Any) -> Any:
+    message = yield None
+    for _ in range(int(message)):
+        connection.send("x" * 1000)
+    yield None
+
+
+async def flood_coroutine(connection: Any) -> None:
+    async for message in connection:
+        for _ in range(int(message)):
+            await connection.send("x" * 1000)
+
+
+def last_function(connection: Any) -> None:
+    connection.send("thank you for connecting")
+
+
+def last_generator(connection: Any) -> Any:
+    return "thank you for connecting"
+    yield
+
+
+async def last_coroutine(connection: Any) -> None:
+    await connection.send("thank you for connecting")
+
+
+# -- where a case runs ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A model, a spelling, workers, and the address to serve on; prints as a test's name."""
+
+    model: str
+    spelling: str
+    workers: int
+    address: str
+
+    def __str__(self) -> str:
+        scheme = self.address.partition(":")[0] if self.address.startswith(("unix", "mem")) else "tcp"
+        return f"{self.model}-{self.spelling}-{scheme}{'-workers' if self.workers > 1 else ''}"
+
+    def serve(self, name: str, **options: Any) -> Server:
+        """Serves the conversation `name` in this setting's spelling."""
+        limits = options.pop("limits", Limits(linger_time=0.2))
+        return listen(
+            globals()[f"{name}_{self.spelling}"],
+            self.address,
+            model=self.model,
+            workers=self.workers,
+            limits=limits,
+            **options,
+        )
+
+
+def settings(*addresses: str) -> list[Setting]:
+    """Every combination of model and spelling that exists, on each address, with and without workers."""
+    return [
+        Setting(model, spelling, workers, address)
+        for address in addresses
+        for model in ("threads", "processes", "select", "asyncio")
+        for spelling in ("function", "generator", "coroutine")
+        for workers in (1, 2)
+        if spelling != "function" or model in ("threads", "processes")
+    ]
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    """Waits for something that a server will do by itself; there is no event for it across processes."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"
+        time.sleep(0.005)
+
+
+def _raw(connection: Connection) -> Any:
+    """The socket below, to send what no framing would."""
+    return connection._sock
+
+
+# -- the cases -----------------------------------------------------------------------------------------------------------
+
+
+def each_message_is_answered_in_order(setting: Setting) -> None:
+    with setting.serve("echo") as server, connect(server.address) as client:
+        for number in range(20):
+            assert client.ask(f"message {number} é", timeout=PATIENCE) == f"message {number} é"
+
+
+def pipelined_messages_are_all_answered(setting: Setting) -> None:
+    with setting.serve("echo") as server, connect(server.address) as client:
+        _raw(client).sendall(b"".join(b"%d\n" % number for number in range(500)))
+        assert [client.receive(PATIENCE) for _ in range(500)] == [str(number) for number in range(500)]
+
+
+def split_messages_are_put_together(setting: Setting) -> None:
+    with setting.serve("echo") as server, connect(server.address) as client:
+        for byte in "où\r\nça\n".encode():
+            _raw(client).sendall(bytes([byte]))
+        assert [client.receive(PATIENCE), client.receive(PATIENCE)] == ["où", "ça"]
+
+
+def a_conversation_keeps_its_state(setting: Setting) -> None:
+    with setting.serve("form") as server, connect(server.address) as one, connect(server.address) as other:
+        for client, name in ((one, "Zoé"), (other, "Léo")):
+            assert client.receive(PATIENCE) == "name?"
+            client.send(name)
+        assert other.ask("hello", timeout=PATIENCE) == "Léo: hello"
+        assert one.ask("hello", timeout=PATIENCE) == "Zoé: hello"
+        one.send("FIN")
+        assert list(one) == ["goodbye"]
+        assert other.ask("still here?", timeout=PATIENCE) == "Léo: still here?"
+
+
+def the_end_of_input_is_not_the_end_of_output(setting: Setting) -> None:
+    with setting.serve("tail") as server, connect(server.address) as client:
+        for _ in range(3):
+            client.send("line")
+        client.send_eof()
+        assert list(client) == ["3 lines"]
+
+
+def an_unterminated_last_line_counts(setting: Setting) -> None:
+    with setting.serve("echo") as server, connect(server.address) as client:
+        _raw(client).sendall(b"a\nb")
+        client.send_eof()
+        assert list(client) == ["a", "b"]
+
+
+def a_last_word_arrives_before_the_end(setting: Setting) -> None:
+    with setting.serve("last") as server:
+        for _ in range(5):
+            with connect(server.address) as client:
+                client.send("something that nobody reads")
+                assert list(client) == ["thank you for connecting"]
+
+
+def a_conversation_that_raises_closes_its_own_connection_only(setting: Setting) -> None:
+    with setting.serve("broken") as server, connect(server.address) as other:
+        with connect(server.address) as client:
+            client.send("boom")
+            assert list(client) == ["before"]
+        other.send("boom too")
+        assert list(other) == ["before"]
+        _until(lambda: server.stats().errors["conversation"] == 2, "two failed conversations counted")
+
+
+def a_message_over_the_limit_ends_that_connection(setting: Setting) -> None:
+    limits = Limits(message_size=1000, linger_time=0.2)
+    with setting.serve("echo", limits=limits) as server, connect(server.address) as other:
+        with connect(server.address) as client:
+            _raw(client).sendall(b"fine\n" + b"x" * 5000)
+            assert list(client) == ["fine"]
+        assert other.ask("x" * 1000, timeout=PATIENCE) == "x" * 1000
+        _until(lambda: server.stats().errors["frame"] == 1, "one frame error counted")
+
+
+def bytes_that_are_not_text_end_that_connection(setting: Setting) -> None:
+    with setting.serve("echo") as server, connect(server.address) as client:
+        _raw(client).sendall(b"good\nbad \xff\nnever\n")
+        assert list(client) == ["good"]
+        _until(lambda: server.stats().errors["frame"] == 1, "one frame error counted")
+
+
+def a_silent_peer_is_let_go(setting: Setting) -> None:
+    limits = Limits(idle_time=0.1, linger_time=0.2)
+    with setting.serve("echo", limits=limits) as server, connect(server.address) as client:
+        assert list(client) == []
+        _until(lambda: server.stats().errors["too_slow"] == 1, "one slow peer counted")
+
+
+def a_byte_now_and_then_is_not_progress(setting: Setting) -> None:
+    limits = Limits(message_time=0.3, idle_time=5.0, linger_time=0.2)
+    with setting.serve("echo", limits=limits) as server, connect(server.address) as client:
+        began = time.monotonic()
+        assert client.ask("in time", timeout=PATIENCE) == "in time"
+        _raw(client).setblocking(True)
+        _raw(client).settimeout(0.05)
+        ended = False
+        while not ended:
+            assert time.monotonic() - began < PATIENCE
+            try:
+                _raw(client).send(b"x")
+                ended = _raw(client).recv(1) == b""
+            except TimeoutError:
+                continue
+            except OSError:
+                ended = True
+        _until(lambda: server.stats().errors["too_slow"] == 1, "one slow peer counted")
+
+
+def a_peer_that_never_reads_is_given_up(setting: Setting) -> None:
+    limits = Limits(write_time=0.3, outbox_size=64 * 1024 * 1024, linger_time=0.2)
+    with setting.serve("flood", limits=limits) as server, connect(server.address) as other:
+        with connect(server.address) as client:
+            client.send("20000")
+            _until(lambda: server.stats().errors["too_slow"] == 1, "one slow peer counted")
+        other.send("1")
+        assert other.receive(PATIENCE) == "x" * 1000
+
+
+def a_peer_that_does_not_read_is_not_read_from(setting: Setting) -> None:
+    with setting.serve("echo") as server, connect(server.address) as client:
+        raw = _raw(client)
+        raw.settimeout(0.3)
+        sent, chunk = 0, b"x" * 999 + b"\n"
+        try:
+            while sent < 64 * 1024 * 1024:
+                sent += raw.send(chunk * 50)
+        except TimeoutError:
+            pass
+        assert sent < 64 * 1024 * 1024, "the server took everything from a peer that reads nothing"
+        raw.setblocking(True)
+        whole = sent // 1000
+        for _ in range(whole):  # and nothing was lost by it
+            assert client.receive(PATIENCE) == "x" * 999
+
+
+def large_messages_pass_whole(setting: Setting) -> None:
+    with setting.serve("echo") as server, connect(server.address) as client:
+        message = "é" * BIG
+        for _ in range(3):
+            assert client.ask(message, timeout=PATIENCE) == message
+
+
+def a_peer_over_its_limit_is_refused_at_once(setting: Setting) -> None:
+    if setting.workers > 1 or not setting.address.partition(":")[0].replace(".", "").isdigit():
+        return  # each worker counts for itself; Unix peers cannot be told apart
+    limits = Limits(connections_per_peer=2, linger_time=0.2)
+    with setting.serve("echo", limits=limits) as server:
+        with connect(server.address) as one, connect(server.address) as two:
+            assert one.ask("1", timeout=PATIENCE) == two.ask("1", timeout=PATIENCE) == "1"
+            with connect(server.address) as three:
+                assert list(three) == []
+        _until(lambda: server.stats().open == 0, "all closed")
+        with connect(server.address) as four:
+            assert four.ask("a place is free again", timeout=PATIENCE) == "a place is free again"
+        assert server.stats().refused["per_peer"] == 1
+
+
+def at_the_limit_the_others_wait_their_turn(setting: Setting) -> None:
+    if setting.workers > 1:
+        return
+    limits = Limits(connections=1, linger_time=0.2)
+    with setting.serve("echo", limits=limits) as server:
+        with connect(server.address) as one:
+            assert one.ask("first", timeout=PATIENCE) == "first"
+            two = connect(server.address).open()
+            two.send("second")
+            assert server.stats().total == 1
+        with two:
+            assert two.receive(PATIENCE) == "second"
+
+
+def a_drain_lets_everybody_have_the_last_reply(setting: Setting) -> None:
+    server = setting.serve("tail").start()
+    clients = [connect(server.address).open() for _ in range(10)]
+    for client in clients:
+        client.send("one")
+        client.send("two")
+    _until(lambda: server.stats().messages_received == 20, "all messages received")
+    stats = server.drain(PATIENCE)
+    for client in clients:
+        with client:
+            assert list(client) == ["2 lines"]
+    assert stats.open == 0
+    assert stats.total == 10
+
+
+def a_stop_cuts(setting: Setting) -> None:
+    server = setting.serve("echo").start()
+    with connect(server.address) as client:
+        assert client.ask("hello", timeout=PATIENCE) == "hello"
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < PATIENCE
+        assert list(client) == []
+
+
+def counts_add_up(setting: Setting) -> None:
+    with setting.serve("echo") as server:
+        for _ in range(4):
+            with connect(server.address) as client:
+                assert client.ask("12345", timeout=PATIENCE) == "12345"
+        _until(lambda: server.stats().open == 0 and server.stats().total == 4, "all closed and counted")
+        stats = server.stats()
+    assert stats == replace(
+        stats, total=4, open=0, messages_received=4, messages_sent=4, bytes_received=24, bytes_sent=24
+    )
+    assert not any(stats.errors.values())
+
+
+def _cases() -> Iterator[Callable[[Setting], None]]:
+    for name, value in globals().items():
+        if callable(value) and getattr(value, "__annotations__", {}).get("setting") == "Setting":
+            yield value
+
+
+CASES: list[Callable[[Setting], None]] = list(_cases())
