@@ -27,8 +27,8 @@ def prepare() -> None:
         return
     print(f"installing the peers into {ENVIRONMENT.name}", file=sys.stderr)
     venv.create(ENVIRONMENT, with_pip=True, clear=True)
-    command = [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", REQUIREMENTS]
-    subprocess.run(command, check=True)
+    options = ("--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(REQUIREMENTS))
+    subprocess.run([str(PYTHON), "-m", "pip", "install", *options], check=True)
     installed.write_bytes(REQUIREMENTS.read_bytes())
 
 

@@ -27,8 +27,8 @@ def svg(title: str, panels: list[Panel]) -> str:
     """The picture, whole."""
     height = 90 + sum(HEADING + len(panel.bars) * (BAR + GAP) for panel in panels)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        'font-family="system-ui, sans-serif" font-size="12" fill="#212529">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}">',
+        '<g font-family="system-ui, sans-serif" font-size="12" fill="#212529">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         _text(20, 30, title, 'font-size="17" font-weight="bold"'),
     ]
@@ -49,4 +49,4 @@ def svg(title: str, panels: list[Panel]) -> str:
             parts.append(f'<rect x="{NAMES}" y="{y}" width="{length:.1f}" height="{BAR}" fill="{COLOURS[kind]}"/>')
             parts.append(_text(NAMES + length + 6, base, f"{figure:,.{panel.digits}f}", weight))
             y += BAR + GAP
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return "\n".join([*parts, "</g>", "</svg>"]) + "\n"

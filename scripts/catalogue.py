@@ -5,7 +5,7 @@ It reads the source for texts that are shown to people, merges them into `src/pr
 the .po by hand, then run it again. Exit code 1 as long as something is missing.
 
 What is found:
-- `_("...")` and `translate("...")`, `translate_plural("one", "many", n)`, and `mark("...")` (nothing happens there);
+- `_("...")` and `translate("...")`, `translate_plural("one", "many", n)`;
 - the reason (first argument) and `operation=` of every error of `prise.errors`, whose classes are read from that file;
 - what click says by itself: it asks gettext, and the command points gettext to this catalogue.
 Each may be a choice, `_("this" if it else "that")`, or a variable that the same file assigns constants to. Any other
@@ -32,7 +32,7 @@ SOURCE = ROOT / "src" / "prise"
 PO = SOURCE / "locale" / "fr" / "LC_MESSAGES" / "prise.po"
 MO = PO.with_suffix(".mo")
 
-SINGLE = {"_", "translate", "gettext", "mark"}
+SINGLE = {"_", "translate", "gettext"}
 PLURAL = {"translate_plural", "ngettext"}
 
 NEVER = datetime(2000, 1, 1, tzinfo=UTC)
@@ -66,6 +66,18 @@ class Source:
             if isinstance(node, ast.For):
                 for row in self._rows(node.iter):
                     self._assign(node.target, row)
+        functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        for call in self.calls:
+            if function := functions.get(called(call)):
+                self._pass(call, function)
+
+    def _pass(self, call: ast.Call, function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        """A call of a function of this file gives values to its parameters."""
+        names = [parameter.arg for parameter in (*function.args.posonlyargs, *function.args.args)]
+        if names[:1] == ["self"]:
+            del names[0]
+        for name, value in (*zip(names, call.args, strict=False), *((k.arg, k.value) for k in call.keywords if k.arg)):
+            self._values.setdefault(name, []).append(value)
 
     def _assign(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, ast.Name):

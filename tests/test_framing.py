@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ import prise.framing.buffered
 from prise.codecs import Coded, json, msgpack, text
 from prise.errors import FrameError, MessageTooLarge, UsageError
 from prise.framing import Chunks, Cobs, Delimited, Fixed, Framing, Lines, Netstring, Prefixed, Slip, Varint
+from prise.framing.base import Decoder
 
 LIMIT = 300
 
@@ -65,7 +67,7 @@ CASES = [
     Case(Prefixed(8), blobs, b"\x00\x01\x02\x03"),
     Case(Varint(), blobs, b"\x00\x01\x02\x03\x80\x81"),
     Case(Netstring(), blobs, b"0012:,,"),
-    Case(Cobs(), blobs | st.binary(max_size=LIMIT).map(lambda message: message.replace(b"\x00", b"x")), b"\x00\x01\x02\x03"),
+    Case(Cobs(), blobs | blobs.map(lambda message: message.replace(b"\x00", b"x")), b"\x00\x01\x02\x03"),
     Case(Slip(), blobs.filter(bool), b"\xc0\xdb\xdc\xdd", head=1),
     Case(Chunks(), blobs.filter(bool)),
     Case(Lines() | text(), texts.filter(line), b"\r\n\xc3\xa9\xe2\x82\xac"),
@@ -77,7 +79,7 @@ CASES = [
     Case(Prefixed(2) | msgpack(), msgpack_values, b"\x00\x01\x02\xc7\xd5\x82\x92"),
     Case(Prefixed(1) | text("utf-16"), texts, b"\x00\x01\x02\x04\xd8"),
     Case(Varint() | json(type=list[int]), st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), b"\x02\x03[],1"),
-    Case(Netstring() | msgpack(type=dict[str, float]), st.dictionaries(words, numbers.map(float), max_size=3), b"012:,\x80\x81"),
+    Case(Netstring() | msgpack(type=dict[str, float]), st.dictionaries(words, numbers.map(float)), b"012:,\x80\x81"),
     Case(Cobs() | text(), texts, b"\x00\x01\x02\x03\xc3\xa9"),
     Case(Slip() | text(), texts.filter(bool), b"\xc0\xdb\xdc\xdd\xc3\xa9", head=1),
     Case(Chunks() | text(), texts.filter(bool), b"\xc3\xa9\xe2\x82\xac\xf0\x9f"),
@@ -94,33 +96,40 @@ every_sized_case = pytest.mark.parametrize("case", SIZED, ids=str)
 some = settings(deadline=None, max_examples=30)
 
 
-def decode(
-    framing: Framing, pieces: Iterable[bytes], most: int = 64, limit: int = LIMIT
-) -> tuple[list[Any], str | None]:
-    """All messages of a stream that arrives in these pieces, and what was wrong with it, if anything."""
-    decoder = framing.decoder(limit)
-    messages: list[Any] = []
+def feed(decoder: Decoder, pieces: Iterable[bytes], messages: list[Any], most: int = 64) -> FrameError | None:
+    """Gives the pieces to the decoder as a server does, and collects the messages. Returns what was wrong, if anything."""
     try:
         for piece in pieces:
             messages += decoder.feed(piece, most)
             while decoder.more:
                 assert decoder.pending == 0
-                several = decoder.feed(b"", most)
-                assert 0 < len(several) <= most or framing.streaming
-                messages += several
-        messages += decoder.end()
-        assert not decoder.more
-        return messages, None
+                messages += decoder.feed(b"", most)
     except FrameError as error:
-        assert isinstance(error.offset, int)
-        assert 0 <= error.offset <= sum(map(len, pieces))
-        assert not decoder.more
-        assert decoder.pending == 0
-        with pytest.raises(FrameError) as again:
-            decoder.feed(b"more")
-        assert again.value is error
-        assert not decoder.more
-        return messages, f"{type(error).__name__}: {error}"
+        return error
+    return None
+
+
+def decode(framing: Framing, pieces: list[bytes], most: int = 64, limit: int = LIMIT) -> tuple[list[Any], str | None]:
+    """All messages of a stream that arrives in these pieces and ends, and what was wrong with it, if anything."""
+    decoder = framing.decoder(limit)
+    messages: list[Any] = []
+    problem = feed(decoder, pieces, messages, most)
+    if problem is None:
+        try:
+            messages += decoder.end()
+        except FrameError as error:
+            problem = error
+    assert not decoder.more
+    assert decoder.pending == 0
+    if problem is None:
+        return messages, None
+    assert problem.offset is not None
+    assert 0 <= problem.offset <= sum(map(len, pieces))
+    with pytest.raises(FrameError) as again:
+        decoder.feed(b"more")
+    assert again.value is problem
+    assert not decoder.more
+    return messages, f"{type(problem).__name__}: {problem}"
 
 
 def joined(framing: Framing, messages: list[Any]) -> list[Any]:
@@ -142,10 +151,10 @@ def streams(case: Case) -> st.SearchStrategy[bytes]:
 
 def pieces_of(stream: bytes, cuts: list[int]) -> list[bytes]:
     places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
-    return [stream[start:stop] for start, stop in zip(places, places[1:], strict=False)]
+    return [stream[start:stop] for start, stop in pairwise(places)]
 
 
-# -- 1. Any split of a stream gives the same ---------------------------------------------------------------------------
+# -- 1. Any split of a stream gives the same --------------------------------------------------------------------------
 
 
 @every_case
@@ -164,7 +173,7 @@ def test_any_split_of_any_stream_decodes_the_same(case: Case, data: st.DataObjec
             assert same_problem == problem
 
 
-# -- 2. Encode then decode is the identity -----------------------------------------------------------------------------
+# -- 2. Encode then decode is the identity ----------------------------------------------------------------------------
 
 
 @every_case
@@ -187,18 +196,16 @@ def test_encode_takes_any_message_or_refuses_it(case: Case, data: st.DataObject)
     )
     try:
         frame = case.framing.encode(message)
-    except UsageError as error:
-        assert "{" not in error.sentence().replace(repr(message), "") or isinstance(message, (str, dict))
-    else:
-        if "type=" in str(case):
-            return  # the type is that of received messages; answers often differ
+    except UsageError:
+        return
+    if "type=" not in str(case):  # the type is that of received messages; answers often differ
         decoded, problem = decode(case.framing, [frame], limit=10_000)
         assert problem is None
         if not isinstance(case.framing, Coded):
             assert joined(case.framing, decoded) == ([message] if message or not case.framing.streaming else [])
 
 
-# -- 3. The limit ------------------------------------------------------------------------------------------------------
+# -- 3. The limit -----------------------------------------------------------------------------------------------------
 
 
 @every_sized_case
@@ -212,25 +219,19 @@ def test_the_limit_is_exact(case: Case, limit: int, fill: bytes) -> None:
         return  # nothing longer can be written
     first = framing.encode(b"x")
     for pieces in ([first + framing.encode(too_long)], [first, *(bytes([byte]) for byte in framing.encode(too_long))]):
-        decoder = framing.decoder(limit)
-        messages = []
-        with pytest.raises(MessageTooLarge) as caught:
-            for piece in pieces:
-                messages += decoder.feed(piece)
-                while decoder.more:
-                    messages += decoder.feed(b"")
+        messages: list[bytes] = []
+        error = feed(framing.decoder(limit), pieces, messages)
         assert messages == [b"x"]
-        assert caught.value.offset == len(first) + case.head
+        assert isinstance(error, MessageTooLarge)
+        assert error.offset == len(first) + case.head
 
 
 @every_sized_case
 def test_too_large_is_said_as_soon_as_it_is_certain(case: Case) -> None:
     decoder = case.framing.decoder(100)
     frame = case.framing.encode(b"x" * 255)
-    with pytest.raises(MessageTooLarge):
-        for fed in range(len(frame)):
-            assert fed < 100 + 4, "held much more than the limit"
-            decoder.feed(frame[fed : fed + 1])
+    error = feed(decoder, [bytes([byte]) for byte in frame[: 100 + 4]], [])
+    assert isinstance(error, MessageTooLarge)
 
 
 @every_sized_case
@@ -250,18 +251,18 @@ class Counting(bytearray):
 
     looked_at = 0
 
-    def find(self, what: Any, start: Any = 0, stop: Any = None) -> int:  # type: ignore[override]
+    def find(self, what: Any, start: Any = 0, stop: Any = None) -> int:
         stop = len(self) if stop is None else min(stop, len(self))
         found = super().find(what, start, stop)
         Counting.looked_at += (stop if found < 0 else found + 1) - start
         return found
 
-    def rfind(self, what: Any, *where: Any) -> int:  # type: ignore[override]
+    def rfind(self, what: Any, *where: Any) -> int:
         found = super().rfind(what, *where)
         Counting.looked_at += len(self) - max(found, 0)
         return found
 
-    def count(self, what: Any, start: Any = 0, stop: Any = None) -> int:  # type: ignore[override]
+    def count(self, what: Any, start: Any = 0, stop: Any = None) -> int:
         stop = len(self) if stop is None else stop
         Counting.looked_at += stop - start
         return super().count(what, start, stop)
@@ -304,7 +305,7 @@ def test_a_crowd_of_tiny_messages_takes_linear_work(case: Case, counting: type[C
     assert counting.looked_at < 40 * len(stream)
 
 
-# -- 4. Messages before the damage, and then the error -------------------------------------------------------------------
+# -- 4. Messages before the damage, and then the error ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,7 @@ def test_messages_before_the_damage_are_delivered(framing: Framing, damage: byte
     assert problem is not None
 
 
-# -- What the decoder says about itself ----------------------------------------------------------------------------------
+# -- What the decoder says about itself -------------------------------------------------------------------------------
 
 
 @every_case_with_boundaries

@@ -70,7 +70,7 @@ def test_on_the_wire(framing: Framing, message: Any, wire: bytes) -> None:
         (Lines() | text(), b"a\r\nb\r\n\xe2\x82\nc\n", ["a", "b"], 6, "byte 6"),
         (Lines() | text(), b"a\nb\xe2\x82", ["a"], 3, "character at byte 3 is incomplete"),
         (Lines() | text("ascii"), b"a\r\nb\nc\xe9\n", ["a", "b"], 6, "byte 6 is not valid ascii text"),
-        (Lines() | json(), b"1\r\n[2]\n[1,]\n", [1, [2]], 10, "not valid JSON at byte 10"),
+        (Lines() | json(), b"1\r\n[2]\n[1 x]\n", [1, [2]], 10, "not valid JSON at byte 10"),
         (Lines() | json(), '"é" x\n'.encode(), [], 5, "Extra data"),
         (Lines() | json(), b"1\nNaN\n", [1], 2, "number out of range"),
         (Lines() | json(), b"1\n-Infinity", [1], 2, "number out of range"),
@@ -96,17 +96,21 @@ def test_on_the_wire(framing: Framing, message: Any, wire: bytes) -> None:
 )
 def test_what_is_wrong_and_where(framing: Framing, stream: bytes, before: list[Any], offset: int, says: str) -> None:
     for pieces in ([stream], [bytes([byte]) for byte in stream]):
-        decoder = framing.decoder(100)
         messages: list[Any] = []
         with pytest.raises(FrameError) as caught:
-            for piece in pieces:
-                messages += decoder.feed(piece)
-                while decoder.more:
-                    messages += decoder.feed(b"")
-            messages += decoder.end()
+            _decode(framing, pieces, messages)
         assert (["".join(messages)] if messages and framing.streaming else messages) == before
         assert caught.value.offset == offset
         assert says in str(caught.value)
+
+
+def _decode(framing: Framing, pieces: list[bytes], messages: list[Any]) -> None:
+    decoder = framing.decoder(100)
+    for piece in pieces:
+        messages += decoder.feed(piece)
+        while decoder.more:
+            messages += decoder.feed(b"")
+    messages += decoder.end()
 
 
 def test_lines_end_in_newline_or_carriage_return_and_newline_or_with_the_input() -> None:
@@ -160,6 +164,26 @@ def test_the_end_gives_also_what_was_not_asked_for_in_time() -> None:
         decoder.feed(b"")
 
 
+def test_an_error_is_final_whichever_way_it_is_asked_for() -> None:
+    for framing in (Lines() | text(), Lines() | json(), Chunks() | text()):
+        decoder = framing.decoder(1000)
+        with pytest.raises(FrameError) as caught:
+            decoder.feed(b"\xff\n")
+        for again in (decoder.end, lambda decoder=decoder: decoder.feed(b"1\n")):
+            with pytest.raises(FrameError) as same:
+                again()
+            assert same.value is caught.value
+
+
+def test_the_end_gives_what_is_good_in_front_of_bad_text() -> None:
+    decoder = (Chunks() | text()).decoder(1)
+    assert decoder.feed(b"ab\xff", 1) == ["a"]
+    assert decoder.end() == ["b"]
+    assert decoder.more
+    with pytest.raises(FrameError, match="byte 2 is not valid"):
+        decoder.feed(b"")
+
+
 def test_bytes_after_a_message_belong_to_the_next() -> None:
     decoder = Prefixed(2).decoder(100)
     assert decoder.feed(b"\x00\x01a\x00") == [b"a"]
@@ -173,13 +197,15 @@ def test_a_varint_may_be_longer_than_it_needs() -> None:
 
 
 def test_empty_cobs_and_slip_frames_are_skipped() -> None:
-    decoder = Cobs().decoder(100)
-    assert decoder.feed(b"\x00\x00\x02a\x00\x00\x00") == [b"a"]
-    assert decoder.pending == 0
-    decoder = Slip().decoder(100)
-    assert decoder.feed(b"\xc0\xc0a\xc0\xc0\xc0") == [b"a"]
-    assert decoder.pending == 0
-    assert decoder.end() == []
+    streams: list[tuple[Framing, bytes]] = [
+        (Cobs(), b"\x00\x00\x02a\x00\x00\x00"),
+        (Slip(), b"\xc0\xc0a\xc0\xc0\xc0"),
+    ]
+    for framing, stream in streams:
+        decoder = framing.decoder(100)
+        assert decoder.feed(stream) == [b"a"]
+        assert decoder.pending == 0
+        assert decoder.end() == []
 
 
 def test_chunks_are_cut_at_the_limit() -> None:

@@ -218,6 +218,13 @@ def looped():
     rows = ((1, "first row"), (2, "second row"))
     for limit, why in rows:
         raise FrameError(why)
+
+class Link:
+    def receive(self):
+        raise self._lost("through a helper", "receive")
+
+    def _lost(self, cause, operation):
+        return FrameError(cause, operation=operation)
 """
     assert set(catalogue.texts(code, {"FrameError"})) == {
         "by assignment",
@@ -225,4 +232,6 @@ def looped():
         "in a row",
         "first row",
         "second row",
+        "through a helper",
+        "receive",
     }

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from twisted.internet import protocol, reactor
+from typing import Any
+
+from twisted.internet import protocol
+from twisted.internet import reactor as installed_reactor
 from twisted.protocols.basic import LineOnlyReceiver
+
+reactor: Any = installed_reactor  # Twisted's types do not say which reactor this is
 
 
 class Echo(LineOnlyReceiver):
     delimiter = b"\n"
+    transport: Any
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
 
-    def lineReceived(self, line: bytes) -> None:  # noqa: N802
+    def lineReceived(self, line: bytes) -> None:
         self.sendLine(line)
 
 

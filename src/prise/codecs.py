@@ -2,9 +2,8 @@
 
     Lines() | json()              Prefixed(4) | msgpack(type=Order)              Chunks() | text("latin-1")
 
-A codec turns the bytes of one message into a value and back. `Coded` joins it to a framing and is a framing again; its
-decoder gives the values in front of a bad message first, and tells where in the stream the bad byte is. Over raw
-chunks text is decoded as one stream, so that no character is ever split; other codecs need boundaries.
+A codec turns the bytes of one message into a value and back; `framing | codec` joins the two (see `prise.framing.coded`).
+Text goes over raw chunks too, as one stream; the other codecs need boundaries.
 """
 
 from __future__ import annotations
@@ -13,15 +12,14 @@ import codecs
 import importlib
 import json as _json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from prise.errors import FrameError, MissingExtra, UsageError
-from prise.framing.base import MOST_MESSAGES, Codec, Decoder, Framing
-from prise.framing.buffered import BufferedDecoder
+from prise.framing.base import Codec, Decoder, Framing
+from prise.framing.coded import Coded, Decode, StreamedTextDecoder, bad_text
 
-Decode = Callable[[bytes], Any]
+__all__ = ["Coded", "json", "msgpack", "text"]
 
 
 # -- text -------------------------------------------------------------------------------------------------------------
@@ -66,6 +64,10 @@ class Text:
 
         return decode
 
+    def streamed(self, inner: Decoder) -> Decoder:
+        """The decoder of a framing without boundaries: the state of a cut character is carried from chunk to chunk."""
+        return StreamedTextDecoder(inner, self.encoding, self.errors)
+
     def encode(self, value: Any, /) -> bytes:
         if not isinstance(value, str):
             raise UsageError("a message must be text (str), not {kind}", kind=type(value).__name__)
@@ -79,13 +81,6 @@ class Text:
             ) from None
 
 
-def bad_text(error: UnicodeError, offset: int, encoding: str = "utf-8") -> FrameError:
-    """The error for the byte of the stream at `offset`."""
-    if isinstance(error, UnicodeDecodeError) and error.reason == "unexpected end of data":
-        return FrameError("the {encoding} character at byte {offset} is incomplete", encoding=encoding, offset=offset)
-    return FrameError("byte {offset} is not valid {encoding} text", encoding=encoding, offset=offset)
-
-
 # -- JSON and MessagePack ---------------------------------------------------------------------------------------------
 
 
@@ -93,8 +88,8 @@ def json(type: Any = None) -> Codec:
     """Messages are JSON values (RFC 8259, UTF-8), written on one line. NaN and infinities, which it lacks, are refused.
 
     type: decode into this type (a dataclass, TypedDict, `msgspec.Struct`, `list[int]`…) and refuse what does not fit;
-    needs the extra `typed` (MissingExtra otherwise). What is sent may be of another type: answers often are. It is written
-    by msgspec's rules: NaN becomes null.
+    needs the extra `typed` (MissingExtra otherwise). What is sent may be of another type: answers often are.
+    It is written by msgspec's rules: NaN becomes null.
     """
     return Json() if type is None else Typed("json", type)
 
@@ -195,7 +190,7 @@ class Msgpack:
                 raise FrameError(
                     "not a valid MessagePack message at byte {offset}: {problem}", offset=0, problem=_problem(error)
                 ) from None
-            except RecursionError:
+            except RecursionError:  # from the package's version in pure Python
                 raise _too_deep() from None
 
         return decode
@@ -320,146 +315,3 @@ def _refuse_binary(framing: Framing, form: str) -> None:
             form=form,
             framing=framing,
         )
-
-
-# -- a framing with a codec -------------------------------------------------------------------------------------------
-
-
-class Coded(Framing):
-    """`framing | codec`. Raises UsageError when the two cannot work together."""
-
-    def __init__(self, framing: Framing, codec: Codec) -> None:
-        if isinstance(framing, Coded):
-            raise UsageError("{framing!r} has a codec already", framing=framing)
-        codec.check(framing)
-        self.framing = framing
-        self.codec = codec
-        self.streaming = framing.streaming
-
-    def __repr__(self) -> str:
-        return f"{self.framing!r} | {self.codec!r}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Coded) and (self.framing, self.codec) == (other.framing, other.codec)
-
-    def __hash__(self) -> int:
-        return hash((self.framing, self.codec))
-
-    def decoder(self, limit: int) -> Decoder:
-        inner = self.framing.decoder(limit)
-        if self.streaming and isinstance(self.codec, Text):
-            return StreamedTextDecoder(inner, self.codec)
-        return CodedDecoder(inner, self.codec.decoder(self.framing))
-
-    def encode(self, message: Any, /) -> bytes:
-        return self.framing.encode(self.codec.encode(message))
-
-
-class CodedDecoder(Decoder):
-    """The framing's decoder, and what its messages mean. As there: values first, then the error, which is final."""
-
-    __slots__ = ("_decode", "_error", "_inner")
-
-    def __init__(self, inner: Decoder, decode: Decode) -> None:
-        self._inner = inner
-        self._decode = decode
-        self._error: FrameError | None = None
-        self.more = False
-        self.pending = 0
-        if isinstance(inner, BufferedDecoder):
-            inner.track()
-
-    def feed(self, data: bytes, most: int = MOST_MESSAGES, /) -> list[Any]:
-        if self._error is not None:
-            return self._fail(self._error, [])
-        try:
-            messages = self._inner.feed(data, most)
-        except FrameError as error:
-            return self._fail(error, [])
-        return self._values(messages)
-
-    def end(self) -> list[Any]:
-        if self._error is not None:
-            return self._fail(self._error, [])
-        try:
-            messages = self._inner.end()
-        except FrameError as error:
-            return self._fail(error, [])
-        return self._values(messages)
-
-    def _values(self, messages: list[bytes]) -> list[Any]:
-        decode = self._decode
-        values: list[Any] = []
-        try:
-            for message in messages:
-                values.append(decode(message))  # no comprehension: the values in front of an error are delivered
-        except FrameError as error:
-            return self._fail(self._located(error, len(values), messages[len(values)]), values)
-        self.more = self._inner.more
-        self.pending = self._inner.pending
-        return values
-
-    def _fail(self, error: FrameError, values: list[Any]) -> list[Any]:
-        self._error = error
-        self.more = bool(values)
-        self.pending = 0
-        if not values:
-            raise error.with_traceback(None)
-        return values
-
-    def _located(self, error: FrameError, index: int, message: bytes) -> FrameError:
-        """The error with its place in the stream instead of its place in the message."""
-        if isinstance(self._inner, BufferedDecoder):
-            error.offset = self._inner.place(index, message[: error.offset or 0])
-            error.details["offset"] = error.offset
-        else:  # someone else's decoder, which does not tell
-            error.offset = None
-            error.details["offset"] = "?"
-        return error
-
-
-class StreamedTextDecoder(CodedDecoder):
-    """Text over raw chunks: a character cut by the network waits for its other half (`pending`)."""
-
-    __slots__ = ("_encoding", "_incremental", "_seen")
-
-    def __init__(self, inner: Decoder, codec: Text) -> None:
-        self._encoding = codec.encoding
-        self._incremental = codecs.getincrementaldecoder(codec.encoding)(codec.errors)
-        self._seen = 0  # bytes of the stream that were decoded
-        super().__init__(inner, self._incremental.decode)
-
-    def end(self) -> list[Any]:
-        texts = super().end()
-        if self._error is not None:
-            return texts
-        try:
-            tail = self._incremental.decode(b"", True)
-        except UnicodeError as error:
-            return self._fail(self._bad(error, b""), texts)
-        self.pending = 0
-        return [*texts, tail] if tail else texts
-
-    def _values(self, messages: list[bytes]) -> list[Any]:
-        incremental = self._incremental
-        texts: list[Any] = []
-        for chunk in messages:
-            before = incremental.getstate()
-            try:
-                part = incremental.decode(chunk)
-            except UnicodeError as error:
-                bad = self._bad(error, chunk)
-                incremental.setstate(before)
-                good = incremental.decode(chunk[: max(0, (bad.offset or 0) - self._seen)])
-                return self._fail(bad, [*texts, good] if good else texts)
-            self._seen += len(chunk)
-            if part:
-                texts.append(part)
-        self.more = self._inner.more
-        self.pending = 0 if self.more else len(incremental.getstate()[0])
-        return texts
-
-    def _bad(self, error: UnicodeError, chunk: bytes) -> FrameError:
-        # What failed is what was held, if anything, and the chunk: its place is counted from the end.
-        start = getattr(error, "start", 0) - len(getattr(error, "object", chunk)) + len(chunk)
-        return bad_text(error, self._seen + start, self._encoding)

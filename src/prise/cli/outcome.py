@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from prise.errors import PriseError
+from prise import PriseError
 from prise.locale import translate as _
 
 INTERRUPTED = 130

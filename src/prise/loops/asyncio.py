@@ -1,8 +1,12 @@
 """Our connections on asyncio's loop (uvloop's, when that is installed).
 
-The sockets stay ours: the loop only says when they are ready (`add_reader`), reading and writing are our own calls. So the
-code of a connection is the same as on our own loop, nothing is read ahead by a transport, a connection can change hands
-with all its bytes, and asyncio's 256 KiB reads (three times the cost until the first client leaves) never happen.
+The sockets stay ours. They are in a poller of our own, and asyncio watches that poller: one descriptor, readable when any of
+the connections is ready, whose callback then serves all that are (epoll and kqueue descriptors can be polled themselves). So
+
+- the code of a connection is the same as on our own loop, and one trip through asyncio serves many connections;
+- nothing is read ahead by a transport: a connection can change hands with all its bytes;
+- asyncio's 256 KiB reads (three times the cost until the first client leaves) never happen;
+- a reset is heard: libuv stops watching a descriptor at EPOLLERR, and uvloop's `add_reader` then never calls again.
 """
 
 from __future__ import annotations
@@ -11,43 +15,44 @@ import asyncio
 from collections.abc import Callable
 
 from prise.core.deadlines import NEVER
-from prise.loops.base import Handler, Loop
+from prise.loops.base import Handler
+from prise.loops.polling import PollingLoop
+
+_adapters: dict[int, AsyncioLoop] = {}
+"""By the id of the asyncio loop; an adapter is here only while it has something to watch, so no loop is kept alive."""
 
 
 def running_loop() -> AsyncioLoop:
-    """An adapter of the running asyncio loop. Raises RuntimeError where none runs."""
-    return AsyncioLoop(asyncio.get_running_loop())
+    """The adapter of the running asyncio loop. Raises RuntimeError where none runs."""
+    loop = asyncio.get_running_loop()
+    adapter = _adapters.get(id(loop))
+    if adapter is None or adapter.asyncio is not loop:
+        adapter = AsyncioLoop(loop)
+    return adapter
 
 
-class AsyncioLoop(Loop):
-    """One for each server, and one for each client: it holds their deadlines and nothing else of weight."""
+class AsyncioLoop(PollingLoop):
+    """One for each asyncio loop; shared by all servers and clients on it."""
 
     wakes_tasks = True
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
+        self._poller.close()  # opened when there is something to watch
         self.asyncio = loop
         self.time = loop.time
-        self._interest: dict[int, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, handler: Handler, reading: bool, writing: bool) -> None:
-        descriptor = handler.fileno()
-        known = self._interest.get(descriptor, 0)
-        events = (1 if reading else 0) | (2 if writing else 0)
-        if events == known:
-            return
-        if (events ^ known) & 1:
-            if reading:
-                self.asyncio.add_reader(descriptor, handler.on_readable)
-            else:
-                self.asyncio.remove_reader(descriptor)
-        if (events ^ known) & 2:
-            if writing:
-                self.asyncio.add_writer(descriptor, handler.on_writable)
-            else:
-                self.asyncio.remove_writer(descriptor)
-        self._interest[descriptor] = events
+        if not self._handlers:
+            self._open()
+        super().watch(handler, reading, writing)
+
+    def forget(self, handler: Handler) -> None:
+        watching = bool(self._handlers)
+        super().forget(handler)
+        if watching and not self._handlers:
+            self._close()
 
     def again(self, handler: Handler) -> None:
         self.asyncio.call_soon(handler.on_again)
@@ -56,20 +61,23 @@ class AsyncioLoop(Loop):
         if self.deadlines.schedule(handler, when):
             self._arm()
 
-    def forget(self, handler: Handler) -> None:
-        descriptor = handler.fileno()
-        events = self._interest.pop(descriptor, 0)
-        if events & 1:
-            self.asyncio.remove_reader(descriptor)
-        if events & 2:
-            self.asyncio.remove_writer(descriptor)
-        self.deadlines.cancel(handler)
-
     def call(self, function: Callable[[], None]) -> None:
         try:
             self.asyncio.call_soon_threadsafe(function)
         except RuntimeError:
             pass  # the loop is closed: nobody is left to call
+
+    def _open(self) -> None:
+        self._poller = self._make_poller()
+        self.asyncio.add_reader(self._poller.fileno(), self.dispatch, 0)
+        _adapters[id(self.asyncio)] = self
+
+    def _close(self) -> None:
+        if not self.asyncio.is_closed():
+            self.asyncio.remove_reader(self._poller.fileno())
+        self._poller.close()
+        if _adapters.get(id(self.asyncio)) is self:
+            del _adapters[id(self.asyncio)]
 
     def _arm(self) -> None:
         """One timer for all deadlines, at the earliest."""

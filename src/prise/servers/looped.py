@@ -61,7 +61,7 @@ class LoopServer:
         self._on_finished = on_finished
         self._acceptor = Acceptor(work.listeners, service.limits, work.counters, loop.time)
         self._accepting = False
-        self._draining = False
+        self._draining = self._cut = False
         self._listeners = [
             Watcher(listening.fileno(), lambda listening=listening: self._accept(listening))  # type: ignore[misc]
             for listening in work.listeners
@@ -139,11 +139,19 @@ class LoopServer:
                 connection.end_input()
         if self._draining:
             if control.overdue():
-                for connection in list(self.connections):
-                    connection._cut()
+                if not self._cut:
+                    self._cut = True
+                    self._cut_all()
             elif (left := control.left()) is not None:
                 self.loop.at(self._controls[0], self.loop.time() + left)
-            if not self.connections and not self.finished:
-                self.finished = True
-                if self._on_finished is not None:
-                    self._on_finished()
+            self._finish_if_empty()
+
+    def _cut_all(self) -> None:
+        for connection in list(self.connections):
+            connection._cut()
+
+    def _finish_if_empty(self) -> None:
+        if not self.connections and not self.finished:
+            self.finished = True
+            if self._on_finished is not None:
+                self._on_finished()

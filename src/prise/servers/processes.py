@@ -77,7 +77,7 @@ class ProcessesModel(AcceptLoop):
         self.work.control.close()
         counters = self._board.shared(row)
         connection = Connection(sock, service.pipeline(), service.limits, counters, sockaddr)
-        signal.signal(signal.SIGTERM, lambda *_: connection.end_input())
+        on_sigterm(connection.end_input)
         error: BaseException | None = None
         try:
             converse(service.conversation, service.spelling, connection, "processes")
@@ -117,13 +117,26 @@ class ProcessesModel(AcceptLoop):
 
 
 def fork(body: Callable[[], object]) -> int:
-    """Runs `body` in a new process that then ends, without the parent's clean-up. Returns its pid in the parent."""
+    """Runs `body` in a new process that then ends, without the parent's clean-up. Returns its pid in the parent.
+
+    SIGTERM is held back in the child until `on_sigterm` says what it means there: a drain that comes at once is not lost.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
-    if pid:
-        return pid
-    _child(body)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        pid = os.fork()
+        if not pid:
+            _child(body)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
+def on_sigterm(react: Callable[[], object]) -> None:
+    """In a forked child: what SIGTERM does here. One that came earlier takes effect now."""
+    signal.signal(signal.SIGTERM, lambda *_: react())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _child(body: Callable[[], object]) -> NoReturn:
@@ -131,7 +144,6 @@ def _child(body: Callable[[], object]) -> NoReturn:
     try:
         # Ctrl-C reaches the whole group: the parent alone decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         body()
         status = 0

@@ -274,7 +274,7 @@ class Server:
 
     def _fork(self) -> None:
         """A supervisor of its own, so that this process, which may have threads, forks once and never again."""
-        from prise.servers.processes import fork
+        from prise.servers.processes import fork, on_sigterm
 
         self._board = self._server.make_board()
         read, self._pipe = os.pipe()
@@ -282,7 +282,7 @@ class Server:
         def body() -> None:
             os.close(self._pipe)
             control = Control(read, self._server.drain_time)
-            signal.signal(signal.SIGTERM, lambda *_: control.drain(self._server.drain_time))
+            on_sigterm(lambda: control.drain(self._server.drain_time))
             self._server.run(control, self._board)
 
         try:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prise.servers.control import Control, tell
-from prise.servers.processes import fork
+from prise.servers.processes import fork, on_sigterm
 
 log = logging.getLogger("prise")
 
@@ -90,7 +90,7 @@ class Supervisor:
             for descriptor in (*others, pipe, ended):  # else a worker would keep its brothers' pipes open
                 os.close(descriptor)
             control = Control(read, self._drain_time)
-            signal.signal(signal.SIGTERM, lambda *_: control.drain(self._drain_time))
+            on_sigterm(lambda: control.drain(self._drain_time))
             self._body(number, control)
 
         try:

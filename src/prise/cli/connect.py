@@ -1,0 +1,162 @@
+"""`prise connect ADDRESS`: a client for hands (a line to edit, answers above it) and for pipes (bytes, as they are).
+
+Without --framing the bytes are passed on untouched. With it each line put in is sent as a message, and each message that
+comes is printed as a line; a value of JSON or MessagePack is written as JSON in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+import prise
+from prise.cli import parameters
+from prise.cli.link import Link, Mapped, Piped, RawLink, Source, converse, write_all
+from prise.cli.outcome import say
+from prise.cli.terminal import LineByLine, Lines, Terminal, is_terminal
+from prise.cli.texts import examples
+from prise.locale import translate as _
+
+PAUSE = 0.1
+"""Seconds after which an unfinished line is shown on a terminal."""
+
+PATIENT = prise.Limits(idle_time=None, message_time=None, write_time=None)
+"""A pipe may stand still as long as it likes: who started the command ends it."""
+
+
+@click.command(
+    "connect",
+    help=_(
+        "Connects to ADDRESS and joins the connection to standard input and output. The end of the input is sent on, and "
+        "the answers are awaited until the other side ends. On a terminal, Ctrl-D ends the input and Ctrl-C everything."
+    ),
+    epilog=examples(
+        ("prise connect localhost:50000", _("a conversation by hand")),
+        (r"printf 'a\nb\n' | prise connect :50000", _("sends two lines and prints the answers")),
+        ("prise connect --retry 10 /run/app.sock < request > answer", _("a Unix socket that is not there yet")),
+        (
+            r"""prise connect --framing 'prefixed:4|json' :50000 <<< '{"ask": 1}'""",
+            _("messages with their length in front"),
+        ),
+    ),
+)
+@click.argument("address", type=parameters.ADDRESS, metavar=_("ADDRESS"))
+@click.option(
+    "--framing", type=parameters.FRAMING, metavar="F", help=_("How bytes become messages. Default: not at all.")
+)
+@click.option(
+    "--timeout",
+    type=parameters.Duration(optional=True),
+    default=10.0,
+    show_default="10s",
+    help=_("Time for the connection to be made."),
+)
+@click.option(
+    "--retry", type=click.IntRange(0), default=0, metavar="N", help=_("How often to try again when nobody answers.")
+)
+@click.option("--crlf", is_flag=True, help=_(r"Send each \n as \r\n."))
+def command(address: str, framing: str | None, timeout: float | str, retry: int, crlf: bool) -> None:
+    seconds = None if isinstance(timeout, str) else timeout
+    raw = framing is None or framing.strip() == "chunks"
+    connector = prise.connect(
+        address,
+        framing="chunks" if framing is None else framing,
+        timeout=seconds,
+        retry=prise.Retry(attempts=retry + 1),
+        limits=PATIENT,
+    )
+    if not raw and crlf:
+        raise prise.UsageError("--crlf is for plain bytes; with --framing, the framing writes the ends of messages")
+    with connector.open() as connection:
+        if raw:
+            talk_bytes(connection, crlf)
+        else:
+            assert framing is not None
+            talk_messages(connection, Form(framing))
+
+
+def talk_bytes(connection: prise.Connection, crlf: bool) -> None:
+    terminal = is_terminal()
+    link = RawLink(connection, PAUSE if terminal else None)
+    try:
+        if terminal:
+            end = b"\r\n" if crlf else b"\n"
+            by_hand(connection, link, lambda line: line.encode(errors="surrogateescape") + end)
+        else:
+            source: Source = Piped()
+            converse(link, Mapped(source, Crlf()) if crlf else source, write_all)
+    finally:
+        link.close()
+
+
+def by_hand(connection: prise.Connection, link: Link, encode: Callable[[str], Any], form: Form | None = None) -> None:
+    """A conversation at a terminal."""
+    say(_("connected to {peer}; Ctrl-D ends your side, Ctrl-C everything").format(peer=connection.peer))
+    with Terminal() as terminal:
+        typed = Mapped(terminal, lambda line: iter((encode(line),)))
+        if form is not None:
+            converse(link, typed, lambda message: terminal.show(form.write(message).decode(errors="replace")))
+        else:
+            lines = LineByLine(terminal.show)
+            converse(link, typed, lines)
+            lines.finish()
+    say(_("the other side has ended"))
+
+
+def talk_messages(connection: prise.Connection, form: Form) -> None:
+    if is_terminal():
+        by_hand(connection, connection, lambda line: form.read(line.encode(errors="surrogateescape")), form)
+    else:
+        source = Mapped(Lines(Piped()), lambda line: iter((form.read(line),)))
+        converse(connection, source, lambda message: write_all(form.write(message) + b"\n"))
+
+
+class Form:
+    """How the messages of a framing are written as lines: text and bytes as they are, other values as JSON."""
+
+    def __init__(self, framing: str) -> None:
+        name, bar, codec = framing.rpartition("|")
+        plain = framing.strip() == "lines" or framing.strip().startswith("lines:")
+        self._codec = codec.strip().partition(":")[0] if bar and name else "text" if plain else "bytes"
+
+    def read(self, line: bytes) -> Any:
+        """The message that a line stands for. Raises UsageError."""
+        if self._codec == "text":
+            try:
+                return line.decode()
+            except UnicodeDecodeError:
+                raise prise.UsageError("the input is not text in UTF-8: {line!r}", line=line[:80]) from None
+        if self._codec in ("json", "msgpack"):
+            import json
+
+            try:
+                return json.loads(line)
+            except (ValueError, RecursionError):
+                raise prise.UsageError("the input is not JSON: {line!r}", line=line[:80]) from None
+        return line
+
+    def write(self, message: Any) -> bytes:
+        if isinstance(message, bytes):
+            return message
+        if isinstance(message, str) and self._codec == "text":
+            return message.encode(errors="surrogateescape")
+        import json
+
+        return json.dumps(message, ensure_ascii=False, default=repr).encode(errors="replace")
+
+
+class Crlf:
+    r"""Turns \n into \r\n, and leaves a \r\n as it is even when it comes in two pieces."""
+
+    def __init__(self) -> None:
+        self._after_return = False
+
+    def __call__(self, data: bytes) -> Iterator[bytes]:
+        head = b""
+        if self._after_return and data.startswith(b"\n"):
+            head, data = b"\n", data[1:]
+        if data or head:
+            self._after_return = data.endswith(b"\r")
+            yield head + data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

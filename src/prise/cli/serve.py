@@ -1,0 +1,198 @@
+"""`prise serve CONVERSATION`: serves a built-in conversation, or a function of the user's, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+import prise
+from prise.cli import parameters
+from prise.cli.conversations import BUILT_IN
+from prise.cli.loading import load
+from prise.cli.outcome import say
+from prise.cli.texts import amount, examples, netcat
+from prise.locale import translate as _
+
+LIMITS: dict[str, str] = {
+    "max_connections": "connections",
+    "max_per_peer": "connections_per_peer",
+    "max_message": "message_size",
+    "idle": "idle_time",
+    "message_time": "message_time",
+    "write_time": "write_time",
+}
+"""Option -> the limit that it sets."""
+
+
+@click.command(
+    "serve",
+    help=_(
+        "Serves CONVERSATION: echo, greet, upper, discard, time, or your own function as module:function or "
+        "file.py:function. Ctrl-C, or SIGTERM, lets the conversations end; a second one ends them at once."
+    ),
+    epilog=examples(
+        ("prise serve echo", _("on port 50000, for this machine only")),
+        ("prise serve greet --on '*:50000' --on unix:/run/greet.sock", _("every interface, and a Unix socket")),
+        ("prise serve hello.py:greeter --reload", _("starts again whenever the file changes")),
+        (
+            "prise serve app.talk:game --model asyncio --workers 4 --idle 5m",
+            _("four processes, patient for five minutes"),
+        ),
+    ),
+)
+@click.argument("conversation", type=parameters.Words(*BUILT_IN, files=True), metavar=_("CONVERSATION"))
+@click.option(
+    "--on",
+    type=parameters.ADDRESS,
+    multiple=True,
+    default=(":50000",),
+    metavar=_("ADDRESS"),
+    show_default=":50000",
+    help=_("Where to listen; may be repeated."),
+)
+@click.option(
+    "--framing",
+    type=parameters.FRAMING,
+    default="lines",
+    metavar="F",
+    show_default=True,
+    help=_("How bytes become messages."),
+)
+@click.option(
+    "--model",
+    type=parameters.MODEL,
+    metavar="M",
+    help=_("threads, processes, select or asyncio. Default: what fits the function."),
+)
+@click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help=_("Processes that serve side by side."))
+@click.option("--max-connections", type=parameters.Count(), help=_("Connections in all. Default: 2000."))
+@click.option("--max-per-peer", type=parameters.Count(), help=_("Connections of one peer. Default: 1000."))
+@click.option("--max-message", type=parameters.Size(), help=_("Size of one message. Default: 1M."))
+@click.option("--idle", type=parameters.Duration(optional=True), help=_("Time without a byte. Default: 10m."))
+@click.option(
+    "--message-time", type=parameters.Duration(optional=True), help=_("Time for one whole message. Default: 60s.")
+)
+@click.option(
+    "--write-time",
+    type=parameters.Duration(optional=True),
+    help=_("Time for a peer to take what is sent. Default: 30s."),
+)
+@click.option(
+    "--drain",
+    type=parameters.Duration(),
+    default=10.0,
+    show_default="10s",
+    help=_("Time for conversations to end when the server stops."),
+)
+@click.option("--reload", is_flag=True, help=_("Start again whenever the code of the conversation changes."))
+@click.option("--json", "as_json", is_flag=True, help=_("Print events on stdout, one JSON value per line."))
+@click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors."))
+@click.option("--verbose", "-v", is_flag=True, help=_("Say more."))
+def command(
+    conversation: str,
+    on: tuple[str, ...],
+    framing: str,
+    model: str | None,
+    workers: int,
+    drain: float,
+    reload: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **limits: Any,
+) -> int:
+    log_to_stderr(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    settings: dict[str, Any] = {
+        "framing": prise.framing_of(framing),
+        "model": model,
+        "workers": workers,
+        "limits": limits_of(limits),
+        "drain_time": drain,
+    }
+    addresses = [prise.Address.parse(address) for address in on]
+    report = Report(conversation, as_json, quiet)
+
+    def serve() -> int:
+        report.stopped(prise.serve(load(conversation), *addresses, ready=report.ready, **settings))
+        return 0
+
+    if not reload:
+        return serve()
+    from prise.cli.reload import reloading
+
+    return reloading(conversation, serve)
+
+
+def limits_of(given: dict[str, Any]) -> prise.Limits:
+    """The library's limits, with those that were given in their place."""
+    chosen: dict[str, Any] = {
+        LIMITS[name]: None if value == parameters.OFF else value for name, value in given.items() if value is not None
+    }
+    return prise.Limits(**chosen)
+
+
+def log_to_stderr(level: int) -> None:
+    """What the library logs goes to stderr, whatever the conversation does with its own logging."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("prise")
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+class Report:
+    """What is said at the start and at the end: for people on stderr, with --json for programs on stdout."""
+
+    def __init__(self, conversation: str, as_json: bool, quiet: bool) -> None:
+        self._conversation = conversation
+        self._json = as_json
+        self._quiet = quiet
+
+    def ready(self, addresses: list[prise.Address]) -> None:
+        if self._json:
+            self._event("ready", conversation=self._conversation, addresses=[str(address) for address in addresses])
+        if self._quiet:
+            return
+        for address in addresses:
+            text = _("{conversation} is listening on {address} ({netcat})")
+            say(text.format(conversation=self._conversation, address=address, netcat=netcat(address)))
+
+    def stopped(self, stats: prise.Stats) -> None:
+        if self._json:
+            self._event("stopped", **asdict(stats))
+        if not self._quiet:
+            say(summary(stats))
+
+    def _event(self, name: str, **details: Any) -> None:
+        import json
+
+        click.echo(json.dumps({"event": name, **details}))
+        sys.stdout.flush()
+
+
+def summary(stats: prise.Stats) -> str:
+    """The counts in one line; refusals and errors with their causes."""
+    text = _(
+        "connections: {total}; messages: {received} in, {sent} out; bytes: {bytes_in} in, {bytes_out} out; "
+        "refused: {refused}; errors: {errors}"
+    )
+    return text.format(
+        total=stats.total,
+        received=stats.messages_received,
+        sent=stats.messages_sent,
+        bytes_in=amount(stats.bytes_received),
+        bytes_out=amount(stats.bytes_sent),
+        refused=causes(stats.refused),
+        errors=causes(stats.errors),
+    )
+
+
+def causes(counts: Any) -> str:
+    total = sum(counts.values())
+    which = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    return f"{total} ({which})" if which else "0"
