@@ -12,22 +12,24 @@ from prise import UsageError
 from prise.chat import cleaning, texts
 from prise.chat.room import Member, Room
 from prise.locale import translate as _
-from prise.locale import translate_plural
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """name: without the slash. arguments, help: as `/help` shows them, translated then. operator: for the operator alone."""
+    """name: without the slash. arguments, help: what `/help` shows, in the language in use then (`str` for nothing).
+
+    operator: for the operator alone.
+    """
 
     name: str
-    arguments: str
-    help: str
+    arguments: Callable[[], str]
+    help: Callable[[], str]
     run: Callable[[Room, Member, str], Awaitable[None]]
     operator: bool = False
 
     @property
     def usage(self) -> str:
-        return f"/{self.name} {_(self.arguments)}".rstrip()
+        return f"/{self.name} {self.arguments()}".rstrip()
 
 
 async def obey(room: Room, member: Member, line: str) -> None:
@@ -47,8 +49,7 @@ async def obey(room: Room, member: Member, line: str) -> None:
 
 async def who(room: Room, member: Member, rest: str) -> None:
     names = [each.name for each in room.members]
-    here = translate_plural("{number} here: {names}", "{number} here: {names}", len(names))
-    member.tell(here.format(number=len(names), names=texts.enumerated(names)))
+    member.tell(_("{number} here: {names}").format(number=len(names), names=texts.enumerated(names)))
 
 
 async def nick(room: Room, member: Member, rest: str) -> None:
@@ -58,7 +59,7 @@ async def nick(room: Room, member: Member, rest: str) -> None:
 async def show_help(room: Room, member: Member, rest: str) -> None:
     for command in COMMANDS.values():
         if member.operator or not command.operator:
-            member.tell(f"{command.usage:<22} {_(command.help)}")
+            member.tell(f"{command.usage:<22} {command.help()}")
     if not member.operator:
         member.tell(f"{'FIN':<22} {_('ends the conversation')}")
 
@@ -80,18 +81,13 @@ async def stop(room: Room, member: Member, rest: str) -> None:
     room.closing.set()
 
 
-def mark(text: str) -> str:
-    """Marks a text for `make locale`; it is translated where it is shown."""
-    return text
-
-
 COMMANDS = {
     command.name: command
     for command in (
-        Command("who", "", mark("who is here"), who),
-        Command("nick", mark("NAME"), mark("takes another nickname"), nick),
-        Command("help", "", mark("this list"), show_help),
-        Command("kick", mark("NAME [REASON]"), mark("removes somebody"), kick, operator=True),
-        Command("stop", "", mark("closes the room"), stop, operator=True),
+        Command("who", str, lambda: _("who is here"), who),
+        Command("nick", lambda: _("NAME"), lambda: _("takes another nickname"), nick),
+        Command("help", str, lambda: _("this list"), show_help),
+        Command("kick", lambda: _("NAME [REASON]"), lambda: _("removes somebody"), kick, operator=True),
+        Command("stop", str, lambda: _("closes the room"), stop, operator=True),
     )
 }

@@ -129,7 +129,9 @@ class Room:
         if member.present and new != member.name:
             old = member.name
             # In its old place, so that the order of the list stays.
-            self._members = {cleaning.key(new) if each is member else place: each for place, each in self._members.items()}
+            self._members = {
+                cleaning.key(new) if each is member else place: each for place, each in self._members.items()
+            }
             member.name = new
             self._show((Renamed(time.time(), old, new),))
 

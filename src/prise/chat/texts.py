@@ -1,6 +1,6 @@
 """How events read on a line of text, in the language in use (see `prise.locale`).
 
-    14:02 <alice> bonjour          14:02 * bob joined          * nobody is called carol
+14:02 <alice> bonjour          14:02 * bob joined          * nobody is called carol
 """
 
 from __future__ import annotations

@@ -50,8 +50,7 @@ PATIENT = prise.Limits(idle_time=None, message_time=None, write_time=None)
     "--timeout",
     type=parameters.Duration(optional=True),
     default=10.0,
-    show_default="10s",
-    help=_("Time for the connection to be made."),
+    help=_("Time for the connection to be made. Default: 10s."),
 )
 @click.option(
     "--retry", type=click.IntRange(0), default=0, metavar="N", help=_("How often to try again when nobody answers.")

@@ -94,4 +94,3 @@ class Words(click.ParamType[str]):
 
 ADDRESS = Words(*ADDRESSES, paths=True)
 FRAMING = Words(*FRAMINGS, "lines|json", "prefixed:4|json")
-MODEL = Words(*MODELS)

@@ -52,6 +52,18 @@ class Commands(click.Group):
             command.params.append(language_option())
         return command
 
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = arguments[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, COMMANDS, n=1)
+            text = _("there is no command {name}; did you mean {near}?") if near else _("there is no command {name}.")
+            context.fail(text.format(name=name, near="".join(near)))
+        return super().resolve_command(context, arguments)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section(_("Commands")):
             formatter.write_dl(list(summaries().items()))
@@ -66,7 +78,7 @@ def language_option() -> click.Option:
 def language_of(arguments: list[str]) -> str | None:
     """The language that --lang asks for, found before click reads the arguments: its own texts depend on it."""
     asked = None
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         if argument == "--":
             break
         if argument == "--lang":

@@ -51,22 +51,19 @@ LIMITS: dict[str, str] = {
     multiple=True,
     default=(":50000",),
     metavar=_("ADDRESS"),
-    show_default=":50000",
-    help=_("Where to listen; may be repeated."),
+    help=_("Where to listen; may be repeated. Default: :50000."),
 )
 @click.option(
     "--framing",
     type=parameters.FRAMING,
     default="lines",
     metavar="F",
-    show_default=True,
-    help=_("How bytes become messages."),
+    help=_("How bytes become messages. Default: lines."),
 )
 @click.option(
     "--model",
-    type=parameters.MODEL,
-    metavar="M",
-    help=_("threads, processes, select or asyncio. Default: what fits the function."),
+    type=click.Choice(parameters.MODELS),
+    help=_("How conversations run side by side. Default: what fits the function."),
 )
 @click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help=_("Processes that serve side by side."))
 @click.option("--max-connections", type=parameters.Count(), help=_("Connections in all. Default: 2000."))
@@ -85,8 +82,7 @@ LIMITS: dict[str, str] = {
     "--drain",
     type=parameters.Duration(),
     default=10.0,
-    show_default="10s",
-    help=_("Time for conversations to end when the server stops."),
+    help=_("Time for conversations to end when the server stops. Default: 10s."),
 )
 @click.option("--reload", is_flag=True, help=_("Start again whenever the code of the conversation changes."))
 @click.option("--json", "as_json", is_flag=True, help=_("Print events on stdout, one JSON value per line."))

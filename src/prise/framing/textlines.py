@@ -42,7 +42,16 @@ class TextLinesDecoder(LinesDecoder):
     __slots__ = ()
 
     def feed(self, data: bytes, most: int = MOST_MESSAGES, /) -> list[Any]:
-        if len(data) <= self._room and data[-1:] == b"\n":
+        end = data.find(b"\n")
+        if 0 <= end == len(data) - 1 <= self._room:  # one whole line, the usual read: cutting it off beats splitting it off
+            try:
+                line = data[:end].decode()
+            except UnicodeDecodeError:
+                pass  # the way round finds the place
+            else:
+                self._origin += end + 1
+                return [line.removesuffix("\r")]
+        elif len(data) <= self._room and data[-1:] == b"\n":
             try:
                 text = data.decode()
             except UnicodeDecodeError:

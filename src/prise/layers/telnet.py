@@ -19,7 +19,16 @@ from prise.layers.base import Layer
 _IAC, _DONT, _DO, _WONT, _WILL, _SB, _SE = 255, 254, 253, 252, 251, 250, 240
 _AYT, _DATA_MARK = 246, 242
 _KEYS = {247: b"\b", 248: b"\x15", 244: b"\x03", 243: b"\x03", 236: b"\x04"}  # EC, EL, IP, BRK, EOF
-_OTHERS = {241, _DATA_MARK, 245, 249, 239, 238, 237, _SE}  # NOP, DM, AO, GA, EOR, ABORT, SUSP, a stray SE: nothing to do
+_OTHERS = {
+    241,
+    _DATA_MARK,
+    245,
+    249,
+    239,
+    238,
+    237,
+    _SE,
+}  # NOP, DM, AO, GA, EOR, ABORT, SUSP, a stray SE: nothing to do
 _REFUSAL = {_WILL: _DONT, _DO: _WONT}
 
 MOST_SUBNEGOTIATION = 4096
@@ -127,5 +136,7 @@ class Telnet(Layer):
 
     def _answer(self, answer: bytes) -> None:
         if len(self._answers) + len(answer) > MOST_ANSWERS:
-            raise FrameError("the telnet negotiation does not end; more than {limit} bytes of answers", limit=MOST_ANSWERS)
+            raise FrameError(
+                "the telnet negotiation does not end; more than {limit} bytes of answers", limit=MOST_ANSWERS
+            )
         self._answers += answer
