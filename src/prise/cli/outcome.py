@@ -33,6 +33,8 @@ def outcome(action: Callable[[], Any]) -> int:
         result = action()
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:  # --help, --version
+        return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
@@ -45,6 +47,8 @@ def outcome(action: Callable[[], Any]) -> int:
         say(f"prise: {error.format_message()}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty():
+            say("")  # the terminal has written ^C and stays in that line
         return INTERRUPTED
     except PriseError as error:
         say(f"prise: {error.sentence(_)}")

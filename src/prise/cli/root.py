@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -16,6 +17,9 @@ from prise import locale
 from prise.cli.outcome import outcome
 from prise.cli.texts import examples
 from prise.locale import translate as _
+
+COMPLETION_VARIABLE = "_PRISE_COMPLETE"
+"""Where the completion scripts of click say what they want."""
 
 COMMANDS = {
     "serve": "prise.cli.serve:command",
@@ -135,4 +139,15 @@ def run(arguments: list[str]) -> int:
     open_standard_streams()
     locale.choose(language_of(arguments))
     locale.speak_everywhere()
-    return outcome(lambda: build().main(args=arguments, prog_name="prise", standalone_mode=False))
+    return outcome(lambda: invoke(arguments))
+
+
+def invoke(arguments: list[str]) -> Any:
+    """What click's own `main` does, but for its way to end: that is the same for all, in `outcome`."""
+    commands = build()
+    if asked := os.environ.get(COMPLETION_VARIABLE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(commands, {}, "prise", COMPLETION_VARIABLE, asked)
+    with commands.make_context("prise", list(arguments)) as context:
+        return commands.invoke(context)

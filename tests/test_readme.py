@@ -1,0 +1,75 @@
+"""Every Python block of both READMEs runs, and does what the page says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import prise
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"<!-- test: ([\w ]+) -->\n```python\n(.*?)```", re.DOTALL)
+
+
+class Page:
+    """A README's blocks, run one after the other in one namespace; what it would serve for ever is noted instead."""
+
+    def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.blocks = dict(BLOCK.findall((ROOT / name).read_text()))
+        self.names: dict[str, Any] = {}
+        self.served: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        monkeypatch.setattr(prise, "serve", lambda *where, **how: self.served.append((where, how)))
+
+    def run(self, name: str, *replace: tuple[str, str]) -> None:
+        source = self.blocks[name]
+        for old, new in replace:
+            assert old in source
+            source = source.replace(old, new)
+        exec(compile(source, name, "exec"), self.names)
+
+
+@pytest.fixture(params=["README.md", "README.fr.md"])
+def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Page:
+    return Page(request.param, monkeypatch)
+
+
+def test_all_python_blocks_are_tested(page: Page) -> None:
+    assert sorted(page.blocks) == ["client of greeter", "models", "play", "serve", "spellings"]
+    for name in ("README.md", "README.fr.md"):
+        assert (ROOT / name).read_text().count("```python") == len(page.blocks)
+
+
+def test_the_five_lines_and_their_client(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
+    page.run("serve")
+    ((conversation, address), how) = page.served[0]
+    assert (address, how) == (":50000", {})
+    with prise.listen(conversation, ":0") as server:
+        page.run("client of greeter", ("localhost:50000", str(server.address)))
+    assert capsys.readouterr().out == "Message reçu : Bonjour\n"
+
+
+def test_the_three_spellings_in_the_models_of_the_page(page: Page, tmp_path: Path) -> None:
+    page.run("serve")
+    page.run("spellings")
+    page.served.clear()
+    page.run("models")
+    assert len(page.served) == 3
+    for (conversation, *addresses), how in page.served:
+        where = [":0" if address == ":50000" else f"unix:{tmp_path}/form.sock" for address in addresses]
+        with prise.listen(conversation, *where, **how) as server:
+            for address in server.addresses:
+                with prise.connect(address) as client:
+                    assert client.receive(10) == "Votre nom ?"
+                    assert client.ask("Zoé", 10) == "Bonjour Zoé"
+                    assert client.ask("FIN", 10) == "Au revoir"
+    for name in ("greet", "chatter"):
+        with prise.listen(page.names[name], ":0") as server, prise.connect(server.address) as client:
+            assert client.ask("salut", 10) in ("Message reçu : salut", "salut")
+
+
+def test_a_conversation_is_played_without_a_socket(page: Page) -> None:
+    page.run("spellings")
+    page.run("play")
