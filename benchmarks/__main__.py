@@ -74,7 +74,7 @@ def main() -> int:
         parser.error(f"unknown benchmark {unknown[0]}; there are {', '.join(NAMES)}")
     if not sys.platform.startswith("linux"):
         parser.error("the figures come from /proc, so this runs on Linux only")
-    if Path(sys.prefix) != ENVIRONMENT:
+    if Path(sys.prefix).resolve() != ENVIRONMENT.resolve():
         prepare()
         start_again()
     return 0 if run(options) else 1

@@ -83,7 +83,7 @@ class Report:
             for column in self.columns:
                 cells += self._cells(row, column)
             lines.append(f"| {' | '.join(cells)} |")
-        lines += [""] + [self._goal(goal) for goal in self.goals if self.best(goal.server, goal.column)]
+        lines += ["", *filter(None, map(self._goal, self.goals))]
         lines += [f"- **failed**: {row.entry.name}: {row.failure.splitlines()[0]}" for row in self.rows if row.failure]
         return "\n".join(lines).rstrip() + "\n"
 
@@ -100,9 +100,9 @@ class Report:
 
     def _goal(self, goal: Goal) -> str:
         mine, other = self.best(goal.server, goal.column), self.best(goal.reference, goal.column)
+        if not mine or not other:  # not measured this time
+            return ""
         wanted = f"{goal.server}, {goal.column.heading}: at most {goal.factor:g} × {goal.reference}"
-        if not mine or not other:
-            return f"- {wanted}: not measured"
         ratio = mine / other
         return f"- {wanted}: {ratio:.2f}, {'reached' if ratio <= goal.factor else '**missed**'}"
 
