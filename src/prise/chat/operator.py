@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
 MOST_UNPRINTED = 1_000
-"""Batches of events that wait to be printed; more are left out."""
+"""Events that wait to be printed; more are left out."""
 
 LONGEST_LINE = 64 * 1024
 """Bytes of a line on stdin."""
@@ -40,8 +40,10 @@ class Operator:
     def __init__(self, room: Room) -> None:
         self._room = room
         self._loop = asyncio.get_running_loop()
-        self._unprinted: queue.Queue[Sequence[Event] | None] = queue.Queue(MOST_UNPRINTED)
+        self._news = threading.Condition()  # guards the next three
+        self._unprinted: deque[Event] = deque()
         self._left_out = 0
+        self._ending = False
         self._session: PromptSession[str] | None = None
         self._threads: list[threading.Thread] = []
         self._stopping = False
@@ -61,9 +63,9 @@ class Operator:
         self._stopping = True
         if self._session is not None:
             self._end_prompt()
-        if self._unprinted.full():
-            self._unprinted.get_nowait()
-        self._unprinted.put_nowait(None)
+        with self._news:
+            self._ending = True
+            self._news.notify()
         await asyncio.gather(*(asyncio.to_thread(thread.join, LAST_WORDS) for thread in self._threads))
 
     def _run(self, name: str, target: Callable[[], None]) -> None:
@@ -146,23 +148,28 @@ class Operator:
         """The operator cannot be sent away."""
 
     def _show(self, events: Sequence[Event]) -> None:
-        try:
-            self._unprinted.put_nowait(events)
-        except queue.Full:
-            self._left_out += len(events)
+        with self._news:
+            room = MOST_UNPRINTED - len(self._unprinted)
+            self._unprinted.extend(events[:room])
+            self._left_out += len(events[room:])
+            self._news.notify()
 
     def _print(self) -> None:
-        while (events := self._unprinted.get()) is not None:
-            lines = [texts.line(event) for event in events]
-            if self._left_out:
-                number, self._left_out = self._left_out, 0
-                lines.append(
-                    "* " + _("{number} lines were not shown here: this terminal is too slow").format(number=number)
-                )
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._unprinted or self._ending)
+                if not self._unprinted:
+                    return
+                lines = [texts.line(event) for event in self._unprinted]
+                self._unprinted.clear()
+                left_out, self._left_out = self._left_out, 0
+            if left_out:
+                text = _("{number} lines were not shown here: this terminal is too slow")
+                lines.append("* " + text.format(number=left_out))
             try:
                 self._write("\n".join(lines) + "\n")
             except (OSError, ValueError):
-                return  # nobody reads any more: the queue fills up, and that is all
+                return  # nobody reads any more: what comes is left out, and that is all
 
     def _write(self, text: str) -> None:
         if self._session is None:

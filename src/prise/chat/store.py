@@ -31,6 +31,8 @@ VERSION = 1
 LONGEST_BATCH = MOST_WAITING
 """Messages in one commit."""
 
+CLOSE_TIME = 5.0
+
 _SCHEMA = """
     create table messages (number integer primary key, at real not null, author text not null, text text not null) strict;
 """
@@ -86,10 +88,12 @@ class SqliteStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Whatever was added is written first."""
+        """Whatever was added is written first. A disk that hangs is waited for `CLOSE_TIME` seconds."""
         if self._thread is not None:
             self._queue.put(None)
-            self._thread.join()
+            self._thread.join(CLOSE_TIME)
+            if self._thread.is_alive():
+                return  # it ends with the process; the file is as after a SIGKILL
         self._close()
 
     def last(self, count: int) -> list[Message]:
@@ -113,7 +117,9 @@ class SqliteStore:
         return self._base
 
     def _open(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed(self.path.absolute().parents):
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would make those in between open to all
         self._lock = self._locked(f"{self.path}.lock")
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's own files take its mode
         base = self._base = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)

@@ -99,8 +99,10 @@ def by_hand(connection: prise.Connection, link: Link, encode: Callable[[str], An
             converse(link, typed, lambda message: terminal.show(form.write(message).decode(errors="replace")))
         else:
             lines = LineByLine(terminal.show)
-            converse(link, typed, lines)
-            lines.finish()
+            try:
+                converse(link, typed, lines)
+            finally:
+                lines.finish()
     say(_("the other side has ended"))
 
 

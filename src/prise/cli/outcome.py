@@ -41,7 +41,8 @@ def outcome(action: Callable[[], Any]) -> int:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "prise"
         hint = _("Try '{command} {option}' for help.").format(command=command, option="--help")
-        say(f"{command}: {error.format_message()} {hint}")
+        message = error.format_message().strip()
+        say(f"{command}: {message if message.endswith(('.', '?')) else message + '.'} {hint}")
         return error.exit_code
     except click.ClickException as error:
         say(f"prise: {error.format_message()}")
