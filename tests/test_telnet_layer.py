@@ -2,6 +2,8 @@ r"""The telnet layer: the protocol's bytes are answered and removed, everything 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -16,7 +18,9 @@ pieces = st.lists(
     st.one_of(
         st.binary(max_size=4),
         st.sampled_from([IAC, IAC + IAC, b"\r", b"\n", b"\0", b"\r\n", b"\r\0", IAC + SB, IAC + SE, IAC + b"\xf4"]),
-        st.builds(lambda verb, option: IAC + verb + option, st.sampled_from([WILL, WONT, DO, DONT]), st.binary(max_size=1)),
+        st.builds(
+            lambda verb, option: IAC + verb + option, st.sampled_from([WILL, WONT, DO, DONT]), st.binary(max_size=1)
+        ),
         st.text(max_size=8).map(str.encode),
     ),
     max_size=30,
@@ -38,7 +42,11 @@ def passed(*reads: bytes) -> tuple[bytes, bytes]:
         (b"\0hello\n", b"\0hello\n", b""),
         (IAC + WILL + b"\x1f" + b"hi", b"hi", IAC + DONT + b"\x1f"),
         (IAC + DO + b"\x01" + IAC + DO + b"\x03" + b"hi", b"hi", IAC + WONT + b"\x01" + IAC + WONT + b"\x03"),
-        (IAC + WONT + b"\x1f" + IAC + DONT + b"\x01" + b"hi", b"hi", b""),  # agreed: an answer would be the start of a loop
+        (
+            IAC + WONT + b"\x1f" + IAC + DONT + b"\x01" + b"hi",
+            b"hi",
+            b"",
+        ),  # agreed: an answer would be the start of a loop
         (IAC + DO + IAC + b"hi", b"hi", IAC + WONT + IAC),  # option 255 (RFC 861) is an option as any other
         (b"a" + IAC + SB + b"\x18\0xterm" + IAC + SE + b"b", b"ab", b""),
         (b"a" + IAC + SB + b"\x1f\0" + IAC + IAC + b"\0\x18" + IAC + SE + b"b", b"ab", b""),
@@ -60,11 +68,13 @@ def test_what_passes_and_what_is_answered(data: bytes, inside: bytes, answer: by
 @example(IAC + SB + IAC + SE, [1, 3])
 def test_any_split_gives_the_same(data: bytes, cuts: list[int]) -> None:
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    reads = [data[begin:end] for begin, end in zip(places, places[1:], strict=False)]
+    reads = [data[begin:end] for begin, end in pairwise(places)]
     assert passed(*reads) == passed(data)
 
 
-@given(st.lists(st.text().map(str.encode) | st.binary().map(lambda data: data.replace(b"\xff", b"").replace(b"\0", b""))))
+@given(
+    st.lists(st.text().map(str.encode) | st.binary().map(lambda data: data.replace(b"\xff", b"").replace(b"\0", b"")))
+)
 def test_to_who_does_not_speak_telnet_it_is_invisible(reads: list[bytes]) -> None:
     layer = Telnet()
     for read in reads:
@@ -90,15 +100,14 @@ def test_a_subnegotiation_that_does_not_end_is_an_error() -> None:
     layer.receive(IAC + SB + b"x" * MOST_SUBNEGOTIATION)
     with pytest.raises(prise.FrameError, match="a telnet subnegotiation is longer than 4096 bytes"):
         layer.receive(b"x")
-    with pytest.raises(prise.FrameError):
+    with pytest.raises(prise.FrameError, match="longer"):
         passed(IAC + SB + IAC * 2 * MOST_SUBNEGOTIATION + b"xx")
 
 
 def test_answers_that_nobody_takes_are_bounded() -> None:
     layer = Telnet()
     with pytest.raises(prise.FrameError, match="the telnet negotiation does not end"):
-        for _each in range(MOST_ANSWERS):
-            layer.receive(IAC + WILL + b"\x01")
+        layer.receive((IAC + WILL + b"\x01") * MOST_ANSWERS)
     assert len(layer.output()) <= MOST_ANSWERS
 
 
@@ -115,4 +124,6 @@ def test_a_server_with_the_layer_answers_and_hears_the_text_alone() -> None:
         with prise.connect(server.address, framing="chunks") as connection:
             connection.send(IAC + WILL + b"\x1f" + b"al" + IAC + b"\xf1" + b"ice\r\0")
             connection.send_eof()
-            assert b"".join(connection) == b"Name?\n" + IAC + DONT + b"\x1f" + b"Hello alice\n" or True
+            heard = b"".join(connection)
+    assert heard.replace(IAC + DONT + b"\x1f", b"") == b"Name?\nHello alice\n"
+    assert heard.count(IAC) == 1

@@ -9,6 +9,8 @@
     prise.serve(greeter, ":50000")
 """
 
+from typing import TYPE_CHECKING, Any
+
 from prise.address import Address
 from prise.clients.connect import Retry, connect
 from prise.clients.listener import Listener
@@ -49,7 +51,9 @@ from prise.framing import (
     Varint,
     framing_of,
 )
-from prise.servers.server import Server, listen, serve
+
+if TYPE_CHECKING:
+    from prise.servers.server import Server, listen, serve
 
 __version__ = "0.1.0"
 
@@ -97,3 +101,12 @@ __all__ = [
     "serve",
     "text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The serving half is imported when it is first used: a client should not wait for it (a third of the import)."""
+    if name in ("Server", "listen", "serve"):
+        from prise.servers import server
+
+        return globals().setdefault(name, getattr(server, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

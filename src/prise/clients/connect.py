@@ -8,7 +8,6 @@ Nothing happens before `with`, `async with`, `await` or `open()`.
 
 from __future__ import annotations
 
-import random
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -45,8 +44,10 @@ class Retry:
 
     def pauses(self) -> Iterator[float]:
         """Seconds to wait before the second attempt, the third, and so on."""
+        from random import uniform  # imported when it is needed: most clients connect at once
+
         for attempt in range(self.attempts - 1):
-            yield random.uniform(0.5, 1.0) * min(self.first * 2**attempt, self.longest)
+            yield uniform(0.5, 1.0) * min(self.first * 2**attempt, self.longest)
 
 
 def connect(
