@@ -65,7 +65,7 @@ class Screen:
     @property
     def text(self) -> str:
         with self._news:
-            return self._seen(self._shown).decode(errors="replace").replace("\r\n", "\n")
+            return self._seen(bytes(self._shown)).decode(errors="replace").replace("\r\n", "\n")
 
     @property
     def lines(self) -> list[str]:
@@ -76,7 +76,7 @@ class Screen:
         """Waits until this is shown, and returns where it ends. after: from where to look."""
 
         def found() -> int:
-            shown = self._shown if self._seen is bytes else self._seen(self._shown)
+            shown = self._shown if self._seen is bytes else self._seen(bytes(self._shown))
             place = shown.find(text.encode(), after)
             return place + len(text.encode()) if place >= 0 else 0
 
@@ -108,7 +108,8 @@ class Person:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.sock.connect(("127.0.0.1", port))
         self.end = end
-        self.screen = Screen(lambda: self.sock.recv(255)) if read else None
+        self.screen = Screen(lambda: self.sock.recv(255), reading=read)
+        self._reading = read
         if name is not None:
             self.say(name)
             if read:
@@ -124,7 +125,7 @@ class Person:
             self.sock.shutdown(socket.SHUT_RDWR)  # ends the thread that reads
         except OSError:
             pass
-        if self.screen is not None:
+        if self._reading:
             self.screen.wait_end()
         self.sock.close()
 
@@ -135,12 +136,10 @@ class Person:
         self.sock.sendall(data)
 
     def sees(self, text: str, after: int = 0) -> int:
-        assert self.screen is not None
         return self.screen.wait_for(text, after)
 
     def leaves(self) -> str:
         """Is let go by the server; returns all that was shown."""
-        assert self.screen is not None
         return self.screen.wait_end()
 
 

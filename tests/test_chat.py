@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gettext
 import re
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import prise
 from chat_support import NAME, PATIENCE, Chat, Person, Program, in_room
 
 
@@ -58,8 +60,10 @@ def test_nc_telnet_and_a_raw_socket_are_in_the_same_room(chat: Chat) -> None:
 
 
 def test_whoever_leaves_without_a_word_is_missed_too(chat: Chat) -> None:
-    with in_room(chat, "alice", "bob") as (alice, bob):
-        bob.sock.close()
+    with chat.person("alice") as alice, chat.nc() as nc:
+        nc.say("bob")
+        alice.sees("* bob joined")
+        nc.process.kill()
         alice.sees("* bob left")
 
 
@@ -171,7 +175,6 @@ def test_bytes_that_are_no_text_harm_nobody(chat: Chat) -> None:
 
 def test_the_negotiation_of_telnet_does_not_reach_the_room(chat: Chat) -> None:
     with chat.person("alice") as alice, chat.person(end=b"\r\0") as bob:
-        assert bob.screen is not None
         bob.sees(NAME)
         bob.send(
             b"\xff\xfb\x1f\xff\xfd\x03\xff\xfa\x1f\x00\x50\x00\x18\xff\xf0"
@@ -284,18 +287,25 @@ def test_a_signal_tells_everybody_and_ends_well(chat: Chat, number: int) -> None
 # -- Languages -------------------------------------------------------------------------------------------------------------
 
 
+def french(text: str, **details: object) -> str:
+    translated = gettext.translation("prise", Path(prise.__file__).parent / "locale", ["fr"]).gettext(text)
+    assert translated != text
+    return translated.format(**details)
+
+
 def test_the_room_speaks_french(store: Path) -> None:
+    operator = french("operator")
     with Chat(store, "--lang", "fr") as chat:
-        assert "le salon est ouvert" in chat.greeting
+        assert french("the room is open; join it from another terminal:") in chat.greeting
         with Person(chat.port) as zoe:
-            zoe.sees("Votre pseudo ?")
+            zoe.sees(french("Your nickname?"))
             zoe.say("zoé")
-            zoe.sees("* zoé est là")
-            zoe.sees("* 2 ici : opérateur, zoé")
+            zoe.sees(french("{name} joined", name="zoé"))
+            zoe.sees(french("{number} here: {names}", number=2, names=f"{operator}, zoé"))
             zoe.say("/help")
-            zoe.sees("/nick NOM              change de pseudo")
-            zoe.say("/nick opérateur")
-            zoe.sees("* le pseudo opérateur est déjà pris")
+            zoe.sees(french("takes another nickname"))
+            zoe.say(f"/nick {operator}")
+            zoe.sees(french("the nickname {name} is taken", name=operator))
             zoe.say("FIN")
             assert zoe.leaves().endswith("\nAu revoir\n")
         chat.terminate()
@@ -324,6 +334,19 @@ def test_a_port_that_is_taken_is_said_in_one_line(chat: Chat) -> None:
     assert code == 4
     assert f"something already listens on port {chat.port}" in said
     assert "choose another port" in said
+
+
+def test_the_usual_port_is_taken_and_another_one_named() -> None:
+    with socket.socket() as other:
+        try:
+            other.bind(("127.0.0.1", 50000))
+            other.listen()
+        except OSError:
+            pass  # somebody else has taken it, which is as good
+        code, said = complaint()
+    assert code == 4
+    assert "port 50000 is taken" in said
+    assert "prise chat --tcp :50001" in said
 
 
 def test_a_store_in_use_is_said_in_one_line(chat: Chat) -> None:

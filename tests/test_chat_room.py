@@ -231,17 +231,20 @@ def test_long_lists_of_names_are_cut() -> None:
     assert texts.enumerated(["a", "b"]) == "a, b"
 
 
+def commands_of(*addresses: str) -> list[str]:
+    lines = joining.instructions(map(prise.Address.parse, addresses))
+    return [line.strip() for line in lines if line.startswith("    ")]
+
+
 def test_how_to_join_from_here_and_from_elsewhere() -> None:
-    here = list(joining.instructions([prise.Address.parse("[::1]:6000"), prise.Address.parse("127.0.0.1:6000")]))
-    assert "    nc ::1 6000" in here
-    assert "    prise connect [::1]:6000" in here
-    assert "    nc 127.0.0.1 6000" in here
-    assert not any("another machine" in line for line in here)
-    lan = list(joining.instructions([prise.Address.parse("0.0.0.0:6000")]))
-    assert "    nc 127.0.0.1 6000" in lan
-    assert "nothing is encrypted" in lan[-1]
-    for host in joining.machine_addresses():
-        assert f"    nc {host} 6000" in lan
+    assert commands_of("127.0.0.1:6000") == ["nc 127.0.0.1 6000", "prise connect 127.0.0.1:6000"]
+    assert commands_of("[::1]:6000") == ["nc ::1 6000", "prise connect [::1]:6000"]
+    assert commands_of("[::1]:6000", "127.0.0.1:6000") == ["nc localhost 6000", "prise connect localhost:6000"]
+    assert commands_of("/run/chat.sock") == ["nc -U /run/chat.sock", "prise connect unix:/run/chat.sock"]
+    elsewhere = [f"nc {host} 6000" for host in joining.machine_addresses()]
+    assert commands_of("0.0.0.0:6000", "[::]:6000") == ["nc localhost 6000", "prise connect localhost:6000", *elsewhere]
+    *_lines, last = joining.instructions([prise.Address.parse("0.0.0.0:6000")])
+    assert "nothing is encrypted" in last
 
 
 # -- The store -------------------------------------------------------------------------------------------------------------

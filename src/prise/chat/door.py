@@ -49,7 +49,7 @@ class Entrance:
                 await self._converse(member, connection)
         except prise.MessageTooLarge:
             reason = _("a line of more than {most} bytes").format(most=LIMITS.message_size)
-            connection.post(_("Too long: {reason}. Goodbye").format(reason=reason))
+            await _last_word(connection, _("Too long: {reason}. Goodbye").format(reason=reason))
             raise
         except prise.TooSlow:
             reason = _("too slow to read what is said")
@@ -69,11 +69,11 @@ class Entrance:
             try:
                 typed = await connection.receive(timeout=NAME_TIME)
             except prise.TooSlow:
-                connection.post(_("No nickname for {seconds:g} s. Goodbye").format(seconds=NAME_TIME))
+                await _last_word(connection, _("No nickname for {seconds:g} s. Goodbye").format(seconds=NAME_TIME))
                 raise
             if typed is None or cleaning.is_end(typed):
                 if typed is not None:
-                    connection.post(_("Goodbye"))
+                    await _last_word(connection, _("Goodbye"))
                 return None
             try:
                 member = self._room.join(typed, show, connection.close)
@@ -98,7 +98,7 @@ class Entrance:
                     await shown  # answers come after what was said before them
                     shown = None
                 if not command:
-                    connection.post(_("Goodbye"))
+                    await _last_word(connection, _("Goodbye"))
                     return
                 await commands.obey(self._room, member, line)
             elif len(line) * 4 > LONGEST_LINE and len(line.encode()) > LONGEST_LINE:
@@ -115,3 +115,10 @@ class Entrance:
             self._bytes = b"".join(connection.encode(texts.line(event)) for event in events)
             self._shown = events
         return self._bytes
+
+
+async def _last_word(connection: prise.AsyncConnection, text: str) -> None:
+    try:
+        await connection.send(text)
+    except prise.PeerError:
+        pass  # they did not stay to hear it

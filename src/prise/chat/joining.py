@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from prise import Address
 from prise.locale import translate as _
 
-_EVERYWHERE = ("0.0.0.0", "::")
+_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_LOOPBACK = {"127.0.0.1", "::1"}
 
 # Documentation addresses and one in each private network (RFC 5737, 1918, 3849, 4193): nobody is asked, nothing is sent.
 _ELSEWHERE = (
@@ -25,9 +26,9 @@ def instructions(addresses: Iterable[Address]) -> Iterator[str]:
     """Lines that say how to join a room which listens at these addresses."""
     addresses = list(addresses)
     yield _("the room is open; join it from another terminal:")
-    for line in dict.fromkeys(command for address in addresses for command in _commands(address)):
+    for line in _commands(addresses):
         yield f"    {line}"
-    if every := {address.port for address in addresses if address.host in _EVERYWHERE}:
+    if every := {address.port for address in addresses if address.host in _HERE}:
         hosts = machine_addresses()
         if hosts:
             yield _("and from another machine of the network:")
@@ -37,17 +38,22 @@ def instructions(addresses: Iterable[Address]) -> Iterator[str]:
         yield _("anybody who reaches this machine can join, read and write; nothing is encrypted")
 
 
-def _commands(address: Address) -> Iterator[str]:
+def _commands(addresses: Iterable[Address]) -> Iterator[str]:
     """On this machine."""
-    if address.scheme == "unix":
-        yield f"nc -U {address.path}"
-        yield f"prise connect {address}"
-        return
-    host = str(address.host)
-    if host in _EVERYWHERE:
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    yield f"nc {host} {address.port}"
-    yield f"prise connect {Address('tcp', host, address.port)}"
+    ports: dict[object, set[str]] = {}
+    for address in addresses:
+        if address.scheme == "unix":
+            yield f"nc -U {address.path}"
+            yield f"prise connect {address}"
+        else:
+            host = str(address.host)
+            ports.setdefault(address.port, set()).add(_HERE.get(host, host))
+    for port, hosts in ports.items():
+        if hosts >= _LOOPBACK:  # then it does not matter which of the two the name means here
+            hosts = hosts - _LOOPBACK | {"localhost"}
+        for host in sorted(hosts):
+            yield f"nc {host} {port}"
+            yield f"prise connect {f'[{host}]' if ':' in host else host}:{port}"
 
 
 def machine_addresses() -> list[str]:

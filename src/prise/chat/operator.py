@@ -200,4 +200,4 @@ def _session() -> PromptSession[str] | None:
         from prompt_toolkit import PromptSession
     except (ImportError, OSError):
         return None
-    return PromptSession()
+    return PromptSession(erase_when_done=True)  # what was typed is shown again, once it is said

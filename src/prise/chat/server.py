@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ DRAIN_TIME = 3.0
 
 
 def run(addresses: Sequence[str] = (), store: str | None = None, *, lan: bool = False) -> None:
-    """Holds a chat room until the operator, SIGTERM or SIGINT ends it.
+    """Holds a chat room until the operator, SIGTERM, SIGINT or SIGHUP ends it.
 
     addresses: where to listen; by default port 50000 of this machine alone. lan: on every interface instead, also for given
     addresses that are a port alone (":6000"). store: "sqlite:PATH"; by default in the user's data directory.
@@ -35,7 +36,17 @@ def run(addresses: Sequence[str] = (), store: str | None = None, *, lan: bool = 
     where = [_where(prise.Address.parse(address), lan) for address in addresses or (f":{PORT}",)]
     kept = store_of(store)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(where, kept))
+        try:
+            runner.run(_serve(where, kept))
+        except prise.BindError as error:
+            if addresses or getattr(error.__cause__, "errno", None) != errno.EADDRINUSE:
+                raise
+            raise prise.BindError(
+                "port {port} is taken, perhaps by another chat room: stop that, or choose another port, for example with "
+                "prise chat --tcp :{other}",
+                port=PORT,
+                other=PORT + 1,
+            ) from error
 
 
 def _where(address: prise.Address, lan: bool) -> prise.Address:
@@ -64,8 +75,11 @@ async def _serve(where: Sequence[prise.Address], store: SqliteStore) -> None:
         with store:
             room.open()
             loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, room.closing.set)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                if (
+                    number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+                ):  # that is how nohup asks to go on
+                    loop.add_signal_handler(number, room.closing.set)
             for line in joining.instructions(server.addresses):
                 _say(line)
             _say(_("what is said is kept in {path}; /help lists the commands").format(path=store.path))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
+from functools import partial
 from types import TracebackType, coroutine
 from typing import Any, Self
 
@@ -86,7 +87,7 @@ class Waiter:
 class AsyncConnection(LoopedConnection):
     """An asynchronous connection: `async for message in connection`, `await connection.send(...)`."""
 
-    __slots__ = ("_closer", "_conversation", "_coroutine", "_inbox", "_reader", "_receive_until", "_task", "_writer")
+    __slots__ = ("_conversation", "_coroutine", "_inbox", "_reader", "_receive_until", "_task", "_waiters")
 
     def __init__(
         self,
@@ -102,8 +103,7 @@ class AsyncConnection(LoopedConnection):
         self._task: Any = None
         self._inbox: list[Any] = []  # the next message last: the decoder's own list is turned round, not copied
         self._reader = Waiter(self)
-        self._writer: Waiter | None = None
-        self._closer: Waiter | None = None
+        self._waiters: list[Waiter] = []  # tasks that wait for the outbox to go out; each looks again when it is woken
         self._receive_until = 0.0
 
     # -- receiving ---------------------------------------------------------------------------------------------------
@@ -151,6 +151,8 @@ class AsyncConnection(LoopedConnection):
         return answer
 
     async def _receive_within(self, timeout: float | None) -> Any | End:
+        if self._reader.waiting:
+            self._reader.prepare()  # which refuses a second one, before it touches the first one's time
         if timeout is not None:
             self._receive_until = self._loop.time() + timeout
             self._loop.at(self, self._receive_until)
@@ -167,15 +169,17 @@ class AsyncConnection(LoopedConnection):
 
     def _over(self) -> bool:
         """True when no message can come any more; otherwise the caller must wait. Raises what ended the input."""
-        if self._eof and not self._decoder.more:
+        if self._state or (self._eof and not self._decoder.more):
             self._end_told = True
             if self._error is not None and not isinstance(self._error, ConnectionLost):
                 raise self._error
             return True
         if not self._in_turn and not self._reader.waiting:
             self._reader.waiting = True  # so that we do not count as away: what an earlier turn left comes now
-            self.resume()
-            self._reader.waiting = False
+            try:
+                self.resume()
+            finally:
+                self._reader.waiting = False
         return False
 
     @property
@@ -191,7 +195,7 @@ class AsyncConnection(LoopedConnection):
         messages.reverse()
         self._inbox = messages + self._inbox if self._inbox else messages
         if reader.waiting:
-            if self._task is None:
+            if self._coroutine is not None:
                 self.step()
             else:
                 reader.wake()
@@ -202,8 +206,8 @@ class AsyncConnection(LoopedConnection):
     def deliver_end(self, error: BaseException | None) -> None:
         if self._reader.waiting:
             self._reader.wake()
-        if self._writer is not None and self._writer.waiting and self._sent_eof:
-            self._writer.wake()
+        if self._sent_eof:
+            self.drained()
 
     def on_deadline(self, now: float) -> float:
         if self._receive_until and self._receive_until <= now and self._reader.waiting:
@@ -223,7 +227,7 @@ class AsyncConnection(LoopedConnection):
     async def send(self, message: Any) -> None:
         """Sends one message. Suspends only while the peer leaves more than `Limits.outbox_mark` bytes unread.
 
-        Raises TooSlow, ConnectionLost, and UsageError for a message that the framing cannot carry.
+        A send that is cancelled while it is suspended has taken place: the message is in the outbox. Raises TooSlow, ConnectionLost, and UsageError for a message that the framing cannot carry.
         """
         if self._state or self._sent_eof:
             self._refuse_if_ended()
@@ -239,17 +243,25 @@ class AsyncConnection(LoopedConnection):
 
     async def _drain(self) -> None:
         if not self._blocked:
+            self._active = self._time()
             self._flush()
-        if self._writer is None:
-            self._writer = Waiter(self)
         while self._stuck and not self._state:
-            await self._writer
+            await self._outbox()
         if self._state or self._sent_eof:
             self._refuse_if_ended()
 
+    async def _outbox(self) -> None:
+        """Waits until the outbox has moved, or the connection is closed."""
+        waiter = Waiter(self)
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.remove(waiter)
+
     def drained(self) -> None:
-        if self._writer is not None and self._writer.waiting:
-            self._writer.wake()
+        for waiter in tuple(self._waiters):
+            waiter.wake()
 
     async def send_eof(self) -> None:
         """Ends our side, after what was sent, and keeps listening: the peer's input ends (half-close)."""
@@ -260,14 +272,13 @@ class AsyncConnection(LoopedConnection):
     async def close(self) -> None:
         """Sends what waits, then closes. In a server's conversation it returns at once and the rest is done for you."""
         self.finish()
-        if self._conversation is None and self._state != CLOSED:
-            self._closer = Waiter(self)
-            await self._closer
+        while self._conversation is None and self._state != CLOSED:
+            await self._outbox()
 
     def closed_now(self) -> None:
-        for waiter in (self._closer, self._reader, self._writer):
-            if waiter is not None and waiter.waiting:
-                self._loop.call(waiter.wake)
+        for waiter in (self._reader, *self._waiters):
+            if waiter.waiting:
+                self._loop.call(partial(self._within, waiter.wake))
         if self._task is not None and not self._task.done():
             self._loop.call(self._stop_task)
         elif self._coroutine is not None:
@@ -277,6 +288,8 @@ class AsyncConnection(LoopedConnection):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._blocked and error is not None and not isinstance(error, Exception):
+            self.abort()  # cancelled: it does not wait for a slow peer
         await self.close()
 
     # -- running a server's conversation --------------------------------------------------------------------------------
@@ -315,12 +328,18 @@ class AsyncConnection(LoopedConnection):
             return
         try:
             trap = conversation.send(None)
-            while trap is not self._reader and trap is not self._writer:
+            while trap is not self._reader and trap not in self._waiters:
                 trap = conversation.throw(foreign_awaitable("select"))
         except StopIteration:
             self._finished(None)
         except BaseException as raised:
-            self._finished(foreign_awaitable("select") if needs_asyncio(raised) else raised)
+            error = raised
+            if needs_asyncio(raised):
+                error = foreign_awaitable("select")
+                error.__cause__ = raised
+            self._finished(error)
+            if not isinstance(error, Exception):
+                raise  # KeyboardInterrupt and the like are not ours to swallow; asyncio raises them itself
 
     def _stop_coroutine(self) -> None:
         """The connection is closed and the conversation still waits: it ends here, its `finally` clauses run."""
@@ -331,15 +350,14 @@ class AsyncConnection(LoopedConnection):
             except BaseException as raised:
                 self._host.ended(self, raised)
             else:
-                self._host.ended(self, None)
+                self._host.ended(self, self._error)
 
     def _stop_task(self) -> None:
         if self._task is not None and self._eof and not self._reader.waiting:
             self._task.cancel()
 
     def _task_done(self, task: Any) -> None:
-        error = None if task.cancelled() else task.exception()
-        self._finished(error)
+        self._finished(self._error if task.cancelled() else task.exception())
 
     def _finished(self, error: BaseException | None) -> None:
         self._coroutine = self._task = None
@@ -347,5 +365,3 @@ class AsyncConnection(LoopedConnection):
         if self._state == OPEN:
             self.finish()
         self._host.ended(self, error)
-        if error is not None and not isinstance(error, Exception):
-            raise error

@@ -1,57 +1,44 @@
 """A connection that blocks: for clients in plain Python, and for conversations in the models threads and processes.
 
-Waiting is done by the kernel: the socket stays in blocking mode and SO_RCVTIMEO / SO_SNDTIMEO carry the deadline that comes
-first. They are set only when they change, so a message costs one system call, not three (Python's own `settimeout` polls
-before each call). A blocked conversation is woken from another thread by shutting its socket down, never by a signal.
+Waiting is done by the kernel. In the usual case it keeps the idle time too (SO_RCVTIMEO, set once), so a read is one system
+call; Python's own `settimeout` would poll before each. Where another deadline may come first, the socket is tried without
+waiting and then polled until that deadline, which neither a trickle of bytes nor a signal can move. Sending is always tried
+first. A blocked conversation is woken from another thread by shutting its socket down, never by a signal.
 
-One thread owns the connection. `post` and `abort` alone may be called from any other: a post joins a queue, and whoever
-holds the write lock empties that queue, so a post never waits for a slow peer; what is left over goes to the flusher.
+One thread owns the connection (or one receives while another sends). `post` and `abort` may be called from any: see outbox.py.
 """
 
 from __future__ import annotations
 
+import math
+import select
 import socket
 import struct
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from prise.connection.base import END, READ_SIZE, BaseConnection, End, disconnect
+from prise.connection.base import END, READ_SIZE, End, disconnect
+from prise.connection.outbox import PostingConnection
 from prise.core.counters import Counters
 from prise.core.limits import Limits
 from prise.core.pipeline import Pipeline
 from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow, UsageError
 
-NO_MESSAGE = "no message in the time given"
 _LINGER_BYTES = 1024 * 1024
+_LONGEST_WAIT = 1_000_000.0
+"""Seconds; what the system is told at the most, since it counts in small integers."""
 
 
-class Connection(BaseConnection):
+class Connection(PostingConnection):
     """A blocking connection. Iterate over it for its messages; the iteration ends when the peer ends.
 
     Use it in a `with` statement, or `close()` it. One thread owns it; `post` and `abort` may be called from any.
     """
 
-    __slots__ = (
-        "_counters",
-        "_error",
-        "_eof",
-        "_flusher_has_it",
-        "_inbox",
-        "_limits",
-        "_partial_since",
-        "_pipeline",
-        "_posted",
-        "_posted_lock",
-        "_posted_size",
-        "_receive_timeout",
-        "_send_timeout",
-        "_sent_eof",
-        "_write_lock",
-    )
+    __slots__ = ("_begun_for", "_inbox", "_input_ended", "_kernel_waits", "_linger", "_pipeline", "_silent_for")
 
     def __init__(
         self,
@@ -60,32 +47,27 @@ class Connection(BaseConnection):
         limits: Limits,
         counters: Counters | None = None,
         sockaddr: Any = None,
+        linger: float = 0.0,
     ) -> None:
-        super().__init__(sock, sockaddr)
+        """linger: seconds that `close` gives the peer to end its own side."""
+        super().__init__(sock, limits, counters if counters is not None else Counters(), sockaddr)
         sock.setblocking(True)
         self._pipeline = pipeline
-        self._limits = limits
-        self._counters = counters if counters is not None else Counters()
+        self._linger = linger
         self._inbox: deque[Any] = deque()
-        self._eof = False
-        self._error: BaseException | None = None  # what ended the input, raised when the inbox is empty
-        self._partial_since = 0.0
-        self._receive_timeout: float | None = None  # what the kernel has been told
-        self._send_timeout: float | None = None
-        self._sent_eof = False
-        self._write_lock = threading.Lock()
-        self._posted: list[bytes] = []
-        self._posted_size = 0
-        self._posted_lock = threading.Lock()  # held for a few lines at a time, unlike the write lock
-        self._flusher_has_it = False
+        self._input_ended = False  # by us
+        self._kernel_waits = False  # the kernel knows the idle time
+        # Time counts against the peer only while we wait for it, not while the conversation does something else.
+        self._silent_for = 0.0  # seconds waited without a byte, where the caller's own timeouts interrupted the waiting
+        self._begun_for = 0.0  # seconds waited for the rest of a message
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
     def receive(self, timeout: float | None = None) -> Any:
         """The next message, or None when the peer has ended its side.
 
-        timeout: seconds to wait; None waits as long as the limits allow. Raises TooSlow, FrameError. A message that is not
-        there in time is not lost: receive again. (Where None can be a message, JSON null, iterate instead.)
+        timeout: seconds to wait; 0: only what is there already; None: as long as the limits allow. Raises TooSlow, FrameError.
+        A message that is not there in time is not lost: receive again. (Where None can be a message, JSON null, iterate.)
         """
         message = self._next(timeout)
         return None if message is END else message
@@ -99,92 +81,91 @@ class Connection(BaseConnection):
         self.send(message)
         answer = self._next(timeout)
         if answer is END:
-            raise ConnectionLost("the peer closed without an answer", operation="ask", peer=self.peer)
+            raise ConnectionLost("the peer closed without an answer", operation="ask", **self._ends)
         return answer
 
     def _next(self, timeout: float | None = None) -> Any | End:
         inbox = self._inbox
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None or inbox else time.monotonic() + timeout
         while not inbox:
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(None)
             if self._eof:
                 return END
             try:
                 self._fill(deadline)
             except FrameError as error:
-                error.operation, error.peer = "receive", self.peer
+                error.operation = "receive"
+                error.transport, error.local, error.peer = self._ends.values()
                 self._error = error  # where the next message begins is unknown: there is no way on
                 raise
         return inbox.popleft()
 
     def _fill(self, deadline: float | None) -> None:
         """One read: puts what it completes into the inbox, or notes that the input has ended."""
-        pipeline = self._pipeline
-        if pipeline.decoder.more:
+        pipeline, decoder = self._pipeline, self._pipeline.decoder
+        if decoder.more:
             messages = pipeline.feed(b"")
+        elif data := self._read(deadline):
+            self._counters.bytes_received += len(data)
+            messages = pipeline.feed(data)
+            if messages or not decoder.pending:
+                self._begun_for = 0.0
         else:
-            data = self._read(deadline)
-            if data:
-                self._counters.bytes_received += len(data)
-                messages = pipeline.feed(data)
-                if pipeline.layered:
-                    self._write_layers()
-            else:
-                self._eof = True
-                messages = pipeline.decoder.end()
-            if not pipeline.decoder.pending:
-                self._partial_since = 0.0
-            elif messages or not self._partial_since:
-                self._partial_since = time.monotonic()
+            self._eof = True
+            # Half a message means something to the framing (to lines, a last one) only if the peer itself ended there.
+            messages = [] if self._gone or self._input_ended else decoder.end()
         self._counters.messages_received += len(messages)
         self._inbox.extend(messages)
+        if pipeline.layered:
+            self._write_layers()
 
     def _read(self, deadline: float | None) -> bytes:
-        while True:
-            seconds, reason, limit = self._patience(deadline)
-            if seconds is not None and seconds <= 0:
-                raise self._late(reason, limit, deadline)
-            if seconds != self._receive_timeout:
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
-                self._receive_timeout = seconds
-            try:
-                return self._sock.recv(READ_SIZE)
-            except BlockingIOError:
-                if seconds == self._limits.idle_time:
-                    raise self._late(reason, limit, deadline) from None
-                # else the deadline was near when we began to wait: go round and look at the clock again
-            except OSError as error:
-                if self.closed:
-                    raise UsageError("the connection is closed", operation="receive", local=self._local) from None
-                return self._lost(error)
-
-    def _lost(self, error: OSError) -> bytes:
-        """The peer broke the connection: for the one who listens, that is the end of the input; it is counted."""
-        self._counters.error_lost += 1
-        return b""
-
-    def _patience(self, deadline: float | None) -> tuple[float | None, str, float | None]:
-        """Seconds that the kernel may wait; what to say when they have passed, and the limit to name."""
+        """What has arrived; b"" at the end, also when the connection broke. Raises TooSlow."""
         idle = self._limits.idle_time
-        seconds, reason, limit = idle, "nothing arrived for {seconds:g} s", idle
-        if deadline is None and not self._partial_since:
-            return seconds, reason, limit
-        now = time.monotonic()
-        whole = self._limits.message_time
-        if self._partial_since and whole is not None:
-            left = self._partial_since + whole - now
-            if seconds is None or left < seconds:
-                seconds, reason, limit = left, "a message was not complete after {seconds:g} s", whole
-        if deadline is not None and (seconds is None or deadline - now < seconds):
-            seconds, reason, limit = deadline - now, NO_MESSAGE, None
-        return seconds, reason, limit
+        usual = deadline is None and not self._pipeline.decoder.pending and not self._silent_for
+        while True:
+            try:
+                if usual and not self._kernel_waits:
+                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(idle))
+                    self._kernel_waits = True
+                data = self._sock.recv(READ_SIZE, 0 if usual else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                if usual and idle is not None:
+                    usual, self._silent_for = False, idle
+                self._wait_for_input(deadline)
+            except OSError:
+                self._refuse_if_closed("receive")
+                self._broke()
+                return b""
+            else:
+                self._silent_for = 0.0
+                return data
 
-    def _late(self, reason: str, limit: float | None, deadline: float | None) -> TooSlow:
-        late = TooSlow(reason, operation="receive", peer=self.peer, seconds=limit)
-        if reason is not NO_MESSAGE:
-            self._error = late  # a limit was passed: there is no way on; the caller's own patience may start again
-        return late
+    def _wait_for_input(self, deadline: float | None) -> None:
+        """Waits until something may be there, or a deadline has come. Raises TooSlow if one has come already."""
+        now, limits, begun = time.monotonic(), self._limits, self._pipeline.decoder.pending
+        silent = min(self._silent_for, now - self._posted_at)  # seconds without a byte in either direction
+        left, late = math.inf, None
+        if limits.idle_time is not None:
+            left, late = limits.idle_time - silent, ("nothing arrived for {seconds:g} s", limits.idle_time)
+        if begun and limits.message_time is not None and limits.message_time - self._begun_for < left:
+            left = limits.message_time - self._begun_for
+            late = ("a message was not complete after {seconds:g} s", limits.message_time)
+        if deadline is not None and deadline - now < left:
+            left, late = deadline - now, None
+        if left > 0:
+            wait_for(self._sock, select.POLLIN, left)
+            waited = time.monotonic() - now
+            self._silent_for = silent + waited
+            if begun:
+                self._begun_for += waited
+        elif late is None:  # the caller's own patience, which may start again
+            raise TooSlow("no message in the time given", operation="receive", **self._ends)
+        else:
+            reason, seconds = late
+            self._error = TooSlow(reason, operation="receive", seconds=seconds, **self._ends)
+            raise self._error
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -193,8 +174,7 @@ class Connection(BaseConnection):
 
         Raises TooSlow, ConnectionLost, and UsageError for a message that the framing cannot carry.
         """
-        self._send_bytes(self._pipeline.encode(message))
-        self._counters.messages_sent += 1
+        self._send_bytes(self._pipeline.encode(message), 1)
 
     @property
     def encoding(self) -> object:
@@ -203,156 +183,104 @@ class Connection(BaseConnection):
     def encode(self, message: Any) -> bytes:
         return self._pipeline.encode(message)
 
-    def _send_bytes(self, data: bytes) -> None:
+    def _send_bytes(self, data: bytes, messages: int) -> None:
+        self._refuse_if_closed("send")
         if self._sent_eof:
-            raise UsageError("the sending side is closed already", operation="send", peer=self.peer)
+            raise UsageError("the sending side is closed already", operation="send", **self._ends)
         with self._write_lock:
-            if self._posted:
-                data = self._take_posted() + data
-            self._write(data)
+            self._write(self._take_posted() + data if self._posted else data)
+            self._counters.messages_sent += messages
         if self._posted:
-            self._write_posted()
+            self._flush_posted()
 
     def _write(self, data: bytes) -> None:
-        """Everything, in blocking calls under one deadline. The write lock is held."""
-        sock, patience = self._sock, self._limits.write_time
-        if self._send_timeout != patience:
-            self._set_send_timeout(patience)
-        try:
-            sent = sock.send(data)
+        """Everything, under one deadline. The write lock is held."""
+        rest: bytes | memoryview = data
+        patience = self._limits.write_time
+        until = 0.0
+        while True:
+            try:
+                sent = self._sock.send(rest, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                if isinstance(self._error, TooSlow):  # given up from another thread, for what was posted
+                    raise self._error.with_traceback(None) from None
+                self._broke()
+                raise ConnectionLost(
+                    "the peer is gone ({cause})", operation="send", cause=error.strerror or error, **self._ends
+                ) from error
             self._counters.bytes_sent += sent
-            if sent == len(data):
+            if sent == len(rest):
+                self._silent_for = 0.0
                 return
-            rest = memoryview(data)[sent:]
-            deadline = None if patience is None else time.monotonic() + patience
-            while rest:
-                if deadline is not None:
-                    self._set_send_timeout(max(deadline - time.monotonic(), 0.001))
-                sent = sock.send(rest)
-                self._counters.bytes_sent += sent
-                rest = rest[sent:]
-        except BlockingIOError:
-            self.abort()  # half a message may be out: nothing else can follow it
-            self._error = TooSlow(
-                "the peer took nothing for {seconds:g} s", operation="send", peer=self.peer, seconds=patience
-            )
-            raise self._error from None
-        except OSError as error:
-            if self.closed:
-                raise UsageError("the connection is closed", operation="send") from None
-            self._error = ConnectionLost(
-                "the peer is gone ({cause})", operation="send", peer=self.peer, cause=error.strerror or error
-            )
-            raise self._error from error
-
-    def _set_send_timeout(self, seconds: float | None) -> None:
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
-        self._send_timeout = seconds
+            rest = memoryview(rest)[sent:]
+            now = time.monotonic()
+            until = until or now + (math.inf if patience is None else patience)
+            if now >= until:  # half a message may be out: nothing else can follow it
+                late = TooSlow("the peer took nothing for {seconds:g} s", operation="send", seconds=patience, **self._ends)
+                self._give_up(late)
+                raise late
+            wait_for(self._sock, select.POLLOUT, until - now)
 
     def _write_layers(self) -> None:
-        data = self._pipeline.output()
-        if data and not self._sent_eof:
-            self._send_bytes(data)
-
-    def post_encoded(self, data: bytes) -> bool:
-        if self.closed or self._sent_eof:
-            return False
-        with self._posted_lock:
-            fits = self._posted_size + len(data) <= self._limits.outbox_size
-            if fits:
-                self._posted.append(data)
-                self._posted_size += len(data)
-        if not fits:
-            self._error = TooSlow(
-                "the peer left {size} bytes unread", operation="post", peer=self.peer, size=self._posted_size
-            )
-            self.abort()
-            return False
-        self._counters.messages_sent += 1
-        self._write_posted()
-        return True
-
-    def _write_posted(self) -> None:
-        """Sends what was posted as far as the peer takes it now. Whoever holds the write lock does it, nobody waits."""
-        while self._posted and self._write_lock.acquire(blocking=False):
+        """What the layers answer by themselves. If it cannot be sent, what was received is no less worth."""
+        if (data := self._pipeline.output()) and not self._sent_eof:
             try:
-                data = self._take_posted()
-                try:
-                    sent = self._sock.send(data, socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    sent = 0
-                except OSError:
-                    return  # gone: the owner finds out when it reads
-                self._counters.bytes_sent += sent
-                if sent < len(data):
-                    with self._posted_lock:
-                        self._posted.insert(0, data[sent:])
-                        self._posted_size += len(data) - sent
-                    if not self._flusher_has_it:
-                        self._flusher_has_it = True
-                        from prise.connection.flusher import flush_later
-
-                        flush_later(self)
-                    return
-            finally:
-                self._write_lock.release()
-
-    def _take_posted(self) -> bytes:
-        with self._posted_lock:
-            data = b"".join(self._posted)
-            self._posted.clear()
-            self._posted_size = 0
-        return data
+                self._send_bytes(data, 0)
+            except PeerError:
+                pass
 
     # -- ending ------------------------------------------------------------------------------------------------------
 
     def send_eof(self) -> None:
         """Ends our side and keeps listening: the peer's input ends (half-close)."""
         if not self._sent_eof:
+            self._refuse_if_closed("send")
             last = self._pipeline.end_output() if self._pipeline.layered else b""
-            if last:
-                self._send_bytes(last)
             with self._write_lock:
-                if self._posted:
-                    self._write(self._take_posted())
-            self._sent_eof = True
-            disconnect(self._sock, socket.SHUT_WR)
+                if last or self._posted:
+                    self._write(self._take_posted() + last)
+                self._sent_eof = True
+                disconnect(self._sock, socket.SHUT_WR)
 
     def end_input(self) -> None:
         """Ends our reading: what has arrived is still received, then the iteration ends. From any thread (used to drain)."""
-        disconnect(self._sock, socket.SHUT_RD)
+        with self._lock:
+            self._input_ended = True
+            disconnect(self._sock, socket.SHUT_RD)
 
-    def abort(self) -> None:
-        disconnect(self._sock)
+    def close(self) -> None:
+        """Sends what was posted and closes both directions. Closing twice is harmless.
 
-    def close(self, linger: float = 0.0) -> None:
-        """Closes both directions. Closing twice is harmless.
-
-        linger: seconds to wait for the peer's own end first. A server that closes with bytes unread makes the kernel send a
-        reset, which can destroy the answers still on their way; reading them away (bounded) prevents that.
+        What has arrived is read away first, in a server until the peer's own end or for `Limits.linger_time`: a socket that is
+        closed with bytes unread sends a reset, which can destroy the answers still on their way.
         """
         if self.closed:
             return
         try:
-            if self._error is None:
+            if not self._gone and not isinstance(self._error, TooSlow):
                 self.send_eof()
-                if linger and not self._eof:
-                    self._drain_input(linger)
+                self._read_away()
         except (PeerError, OSError):
             pass  # it cannot be closed gracefully: it is closed all the same
         finally:
-            self._sent_eof = True
-            self._sock.close()
+            self._close()
 
-    def _drain_input(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        taken = 0
-        while taken < _LINGER_BYTES and (left := deadline - time.monotonic()) > 0:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(left))
-            data = self._sock.recv(READ_SIZE)
-            if not data:
-                return
-            taken += len(data)
+    def _read_away(self) -> None:
+        until, taken = time.monotonic() + self._linger, 0
+        while taken < _LINGER_BYTES:
+            try:
+                data = self._sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                left = until - time.monotonic()
+                if left <= 0:
+                    return
+                wait_for(self._sock, select.POLLIN, left)
+            else:
+                if not data:
+                    return
+                taken += len(data)
 
     def __enter__(self) -> Self:
         return self
@@ -361,9 +289,16 @@ class Connection(BaseConnection):
         self.close()
 
 
+def wait_for(sock: socket.socket, event: int, seconds: float) -> None:
+    """Waits until the socket is ready or shut down, for so many seconds at the most. Signals do not prolong it (PEP 475)."""
+    poll = select.poll()
+    poll.register(sock, event)
+    poll.poll(min(seconds, _LONGEST_WAIT) * 1000)
+
+
 def _timeval(seconds: float | None) -> bytes:
     """`struct timeval` of <sys/time.h>: two longs. Zero means for ever, so a tiny wait is rounded up."""
     if seconds is None:
         return struct.pack("ll", 0, 0)
-    whole = int(seconds)
-    return struct.pack("ll", whole, max(int((seconds - whole) * 1_000_000), 0 if whole else 1))
+    microseconds = max(int(min(seconds, _LONGEST_WAIT) * 1_000_000), 1)
+    return struct.pack("ll", *divmod(microseconds, 1_000_000))

@@ -62,6 +62,8 @@ class LoopedConnection(BaseConnection):
         "_out_size",
         "_partial_since",
         "_pipeline",
+        "_posted_size",
+        "_reading",
         "_recv",
         "_run",
         "_sent_eof",
@@ -95,12 +97,14 @@ class LoopedConnection(BaseConnection):
         self._end_told = False  # and the conversation knows
         self._sent_eof = False
         self._error: BaseException | None = None  # what ended the connection, where it was not the peer's plain end
+        self._reading = True  # the socket is watched for input: only then does a message's time run
         self._out: list[bytes | memoryview] = []
         self._out_size = 0
         self._blocked = False  # the kernel took less than we had: wait until it is writable
         self._blocked_since = 0.0
         self._written = 0
         self._goal = 0
+        self._posted_size = 0  # bytes that other threads posted and the loop has not taken yet; under the loop's lock
         self._partial_since = 0.0
         self._linger_until = NEVER
         self._discarded = 0
@@ -140,6 +144,8 @@ class LoopedConnection(BaseConnection):
         self._loop.watch(self, True, False)
         if self._limits.idle_time is not None:
             self._loop.at(self, self._active + self._limits.idle_time)
+        if self._layered:
+            self._queue_output()
 
     def on_readable(self) -> None:
         if self._again or self._state:
@@ -160,6 +166,8 @@ class LoopedConnection(BaseConnection):
             if data:
                 counters.bytes_received += len(data)
                 messages = self._feed(data)
+            elif self._eof:
+                return  # known; a socket that is shut on both sides is readable for ever
             else:
                 self._eof = True
                 messages = decoder.end()
@@ -169,19 +177,17 @@ class LoopedConnection(BaseConnection):
         if not decoder.pending:
             self._partial_since = 0.0
         elif messages or not self._partial_since:
-            self._partial_since = self._active
-            if self._limits.message_time is not None:
-                self._loop.at(self, self._active + self._limits.message_time)
+            self._begin_patience(self._active)
         left = False
         self._in_turn = True
         try:
+            if self._layered:
+                self._queue_output()
             if messages:
                 counters.messages_received += len(messages)
                 left = self.deliver(messages) if self._run is None else self._run(self.deliver, messages)
-            if self._eof and not (left or self._blocked or self._end_told or self._state):
+            if self._eof and not (left or decoder.more or self._blocked or self._end_told or self._state):
                 self._tell_end(None)
-            if self._layered and (data := self._pipeline.output()):
-                self._queue(data)
         finally:
             self._in_turn = False
         if self._out and not self._blocked:
@@ -207,6 +213,7 @@ class LoopedConnection(BaseConnection):
 
     def on_writable(self) -> None:
         self._blocked = False
+        self._active = self._time()
         if self._out:
             self._flush()
         if self._sent_eof and not self._out:
@@ -223,6 +230,8 @@ class LoopedConnection(BaseConnection):
 
     def on_deadline(self, now: float) -> float:
         """Acts on the deadline that has passed, if one has; returns the next."""
+        if self._state == CLOSED:
+            return NEVER  # another handler of this very round closed it
         late, when = self._patience(now)
         if late is not None:
             self._fail(late)
@@ -246,6 +255,8 @@ class LoopedConnection(BaseConnection):
             except FrameError as error:
                 self._fail(error)
                 return
+            if self._layered:
+                self._queue_output()
             self._counters.messages_received += len(messages)
             self._within(self.deliver, messages)
         elif self._eof and not self._end_told:
@@ -255,8 +266,16 @@ class LoopedConnection(BaseConnection):
         """Calls into the conversation, with its own context variables."""
         return function(*arguments) if self._run is None else self._run(function, *arguments)
 
+    def _begin_patience(self, now: float) -> None:
+        """From now on the rest of a message is waited for."""
+        self._partial_since = now
+        if self._limits.message_time is not None:
+            self._loop.at(self, now + self._limits.message_time)
+
     def _tell_end(self, error: BaseException | None) -> None:
         self._end_told = True
+        if error is None and isinstance(self._error, TooSlow):
+            error = self._error  # given up, and the peer's end came first
         self._within(self.deliver_end, error)
 
     @property
@@ -280,14 +299,18 @@ class LoopedConnection(BaseConnection):
         ):
             self._again = True
             self._loop.again(self)
-        reading = state == LINGERING or (state == OPEN and not (self._eof or stuck or busy))
+        reading = state == LINGERING or (state == OPEN and not (self._eof or stuck or busy or self._decoder.more))
+        if reading and not self._reading and self._decoder.pending:
+            self._begin_patience(self._time())  # the rest could not come while nobody read
+        self._reading = reading
         self._loop.watch(self, reading, self._blocked)
 
     def resume(self) -> None:
-        """The conversation asks for more: what is left over gets its turn, or the socket is listened to again."""
+        """The conversation, which was away, asks for more: what is left over gets its turn, or the socket does."""
         if self._state == OPEN and not self._in_turn:
-            if self._partial_since:
-                self._partial_since = self._time()
+            idle, now = self._limits.idle_time, self._time()
+            if idle is not None and self._active + idle <= now:
+                self._active = now  # the peer may have been waiting for us
             self._settle()
 
     # -- writing ------------------------------------------------------------------------------------------------------------
@@ -307,8 +330,13 @@ class LoopedConnection(BaseConnection):
             self._again = True
             self._loop.again(self)
 
+    def _queue_output(self) -> None:
+        """What the layers themselves have to say goes before anything that the conversation will."""
+        if not self._sent_eof and (data := self._pipeline.output()):
+            self._queue(data)
+
     def _flush(self) -> None:
-        """Writes the outbox as far as the kernel takes it, in one call."""
+        """Writes the outbox as far as the kernel takes it, in one call. Runs no conversation."""
         out = self._out
         data = out[0] if len(out) == 1 else b"".join(out)
         try:
@@ -341,28 +369,46 @@ class LoopedConnection(BaseConnection):
         self._settle()
 
     def post_encoded(self, data: bytes) -> bool:
-        if self._loop.thread != get_ident():
-            self._loop.call(lambda: self._post(data))
-            return self._state == OPEN
-        return self._post(data)
+        if self._loop.thread == get_ident():
+            return self._post(data)
+        if self._state != OPEN:
+            return False
+        with self._loop.lock:
+            fits = self._posted_size + len(data) <= self._limits.outbox_size
+            if fits:
+                self._posted_size += len(data)
+        self._loop.call((lambda: self._post_from_outside(data)) if fits else self._give_up)
+        return fits
+
+    def _post_from_outside(self, data: bytes) -> None:
+        with self._loop.lock:
+            self._posted_size -= len(data)
+        self._post(data)
 
     def _post(self, data: bytes) -> bool:
-        if self._state != OPEN or self._sent_eof:
+        if self._state != OPEN or self._sent_eof or self._error is not None:
             return False
-        if self._out_size + len(data) > self._limits.outbox_size:
-            # Not inside the poster's turn: ending this conversation runs its code.
-            late = TooSlow(
-                "the peer left {size} bytes unread", operation="post", peer=self.peer, size=self._out_size
-            )
-            self._error = self._error or late
-            self._out.clear()
-            self._out_size = 0
-            disconnect(self._sock)
-            self._loop.call(lambda: self._fail(late))
-            return False
+        most = self._limits.outbox_size - len(data)
+        if self._out_size > most:
+            if not self._blocked and self._out:
+                self._flush()  # what counts against the peer is what it does not take, not what nobody offered it yet
+            if self._blocked and self._out_size > most:
+                self._give_up()
+            if self._sent_eof or self._error is not None:
+                return False
         self._counters.messages_sent += 1
         self._queue(data)
         return True
+
+    def _give_up(self) -> None:
+        """The peer is too far behind with what is posted to it."""
+        if self._state == OPEN and self._error is None:
+            late = TooSlow(
+                "the peer left {size} bytes unread", operation="post", peer=self.peer, size=self._out_size
+            )
+            self._error = late  # nothing more is posted
+            # Not inside the poster's turn: ending this conversation runs its code.
+            self._loop.call(lambda: self._fail(late))
 
     # -- ending ---------------------------------------------------------------------------------------------------------------
 
@@ -373,7 +419,7 @@ class LoopedConnection(BaseConnection):
         candidates = (
             (self._blocked_since, limits.write_time, "the peer took nothing for {seconds:g} s", "send"),
             (
-                0.0 if self._state or self._stuck or self.away else self._partial_since,
+                self._partial_since if self._reading and not self._state else 0.0,
                 limits.message_time,
                 "a message was not complete after {seconds:g} s",
                 "receive",
@@ -388,7 +434,10 @@ class LoopedConnection(BaseConnection):
         return None, when
 
     def _broken(self, error: OSError) -> None:
-        """The peer, or the network, broke the connection: the input is over and nothing can be sent."""
+        """The peer, or the network, broke the connection: nothing more comes and nothing can be sent.
+
+        Runs no conversation, since it may happen in the middle of any: it learns of it after what has arrived.
+        """
         if self._error is None:
             self._error = ConnectionLost(
                 "the peer is gone ({cause})", operation="send", peer=self.peer, cause=error.strerror or error
@@ -396,19 +445,10 @@ class LoopedConnection(BaseConnection):
             self._counters.error_lost += 1
         self._out.clear()
         self._out_size = 0
+        self._blocked_since = 0.0
         self._eof = self._sent_eof = True
-        if self._in_turn:
-            return  # the conversation's own turn is below: it learns of it when that is over
-        if self._state == OPEN and not self._end_told:
-            self._in_turn = True
-            try:
-                self._tell_end(None)
-            finally:
-                self._in_turn = False
-        if self._state == OPEN:
-            self._loop.watch(self, False, False)  # it still computes; nothing to wait for on the socket
-        else:
-            self._close()
+        if not self._in_turn:
+            self._settle()
 
     def _fail(self, error: FrameError | TooSlow) -> None:
         """A limit was passed or the framing is broken: the conversation is told, may say a last word, and it is over."""
@@ -416,21 +456,25 @@ class LoopedConnection(BaseConnection):
             return
         if error.peer is None:
             error.operation, error.peer = "receive", self.peer
-        self._error = error
         if self._state != OPEN:
+            if self._state == ENDING and self._error is None:
+                self._counters.error_too_slow += 1  # the last answer was not taken; the conversation cannot know
             self._close()
             return
+        self._error = error
         self._eof = True
         self._partial_since = 0.0
         was_in_turn, self._in_turn = self._in_turn, True
         try:
+            if self._layered:
+                self._queue_output()
             self._tell_end(error)
         finally:
             self._in_turn = was_in_turn
         if not was_in_turn:
             if self._out and not self._blocked:
                 self._flush()
-            if self._blocked:  # nobody waits for a peer that has used up its time
+            if self._blocked and isinstance(error, TooSlow):  # nobody waits for a peer that has used up its time
                 self._close()
             else:
                 self._settle()
@@ -451,7 +495,8 @@ class LoopedConnection(BaseConnection):
             self._flush()
             if self._state == CLOSED or self._out:
                 return
-        if not self._host.linger_time or (self._eof and not isinstance(self._error, FrameError)):
+        peer_ended = self._eof and not isinstance(self._error, (FrameError, TooSlow))
+        if not self._host.linger_time or peer_ended:
             self._close()
             return
         disconnect(self._sock, socket.SHUT_WR)
@@ -477,6 +522,8 @@ class LoopedConnection(BaseConnection):
     def send_eof_now(self) -> None:
         """Half-close once the outbox is written."""
         if not self._sent_eof and self._state == OPEN:
+            if self._layered and (last := self._pipeline.end_output()):
+                self._queue(last)
             self._sent_eof = True
             if self._out and not self._blocked:
                 self._flush()
@@ -490,13 +537,19 @@ class LoopedConnection(BaseConnection):
             disconnect(self._sock, socket.SHUT_RD)
 
     def abort(self) -> None:
+        self._cut_here()
         disconnect(self._sock)
         self._loop.call(self._cut)
 
+    def _cut_here(self) -> None:
+        if self._error is None:  # so that what comes of it is not taken for the peer's doing
+            self._error = ConnectionLost("the connection was cut on this side", peer=self.peer)
+
     def _cut(self) -> None:
-        """Nothing more is sent or heard."""
+        """Nothing more is sent or heard. Only from a turn of the loop: the conversation is told."""
         if self._state == CLOSED:
             return
+        self._cut_here()
         self._out.clear()
         self._out_size = 0
         self._eof = True

@@ -35,6 +35,7 @@ class Loop(ABC):
     """The part that both loops share: deadlines, and knowing the owner thread.
 
     time: the clock, seconds, monotonic; an attribute so that calling it costs one lookup.
+    lock: held for a few instructions over what other threads write. Each loop has its own, so that none is forked held.
     """
 
     time: Callable[[], float]
@@ -44,6 +45,7 @@ class Loop(ABC):
     def __init__(self) -> None:
         self.deadlines = Deadlines()
         self.thread = threading.get_ident()
+        self.lock = threading.Lock()
 
     @abstractmethod
     def watch(self, handler: Handler, reading: bool, writing: bool) -> None: ...

@@ -27,17 +27,13 @@ class Selectors:
         return number
 
     def register(self, descriptor: int, events: int) -> None:
-        if events:
-            self._selector.register(descriptor, self._interest(events))
+        self._selector.register(descriptor, self._interest(events))
 
     def modify(self, descriptor: int, events: int) -> None:
-        if descriptor in self._selector.get_map():
-            self._selector.unregister(descriptor)
-        self.register(descriptor, events)
+        self._selector.modify(descriptor, self._interest(events))
 
     def unregister(self, descriptor: int) -> None:
-        if descriptor in self._selector.get_map():
-            self._selector.unregister(descriptor)
+        self._selector.unregister(descriptor)
 
     def poll(self, timeout: float | None = None) -> list[tuple[int, int]]:
         return [
@@ -69,19 +65,23 @@ class PollingLoop(Loop):
     def watch(self, handler: Handler, reading: bool, writing: bool) -> None:
         descriptor = handler.fileno()
         events = (1 if reading else 0) | (WRITABLE if writing else 0)
-        known = self._interest.get(descriptor)
-        if known is None:
-            self._poller.register(descriptor, events)
-            self._handlers[descriptor] = handler
-        elif known != events:
-            self._poller.modify(descriptor, events)
+        known = self._interest.get(descriptor, 0)
+        if known != events:
+            if not known:
+                self._poller.register(descriptor, events)
+            elif events:
+                self._poller.modify(descriptor, events)
+            else:  # out of it altogether: epoll reports a hang-up even to who waits for nothing, again and again
+                self._poller.unregister(descriptor)
         self._interest[descriptor] = events
+        self._handlers[descriptor] = handler
 
     def forget(self, handler: Handler) -> None:
         """Must be called before the descriptor is closed: its number may be another connection's a moment later."""
         descriptor = handler.fileno()
-        if self._interest.pop(descriptor, None) is not None:
-            self._poller.unregister(descriptor)
+        if self._handlers.get(descriptor) is handler:
+            if self._interest.pop(descriptor):
+                self._poller.unregister(descriptor)
             del self._handlers[descriptor]
         self.deadlines.cancel(handler)
 

@@ -77,8 +77,7 @@ class SelectLoop(PollingLoop):
         if not again:
             when = self.deadlines.next()
             wait = longest if when == NEVER else min(max(when - self.time(), 0.0), longest)
-        # epoll rounds down to milliseconds: half a millisecond more avoids spinning just before a deadline.
-        self.dispatch(wait + 0.0005 if wait else 0)
+        self.dispatch(wait)  # Python rounds it up to the poller's milliseconds: no spinning just before a deadline
         for _ in range(len(again)):
             again.popleft().on_again()
         self.run_deadlines()

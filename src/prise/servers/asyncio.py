@@ -40,15 +40,15 @@ async def run_async(work: Work) -> None:
         await over.wait()
     except asyncio.CancelledError:
         work.control.cut()
-        server._look()
+        await over.wait()  # in a turn of the loop: conversations cannot be told from within this task
         raise
     finally:
-        if publisher is not None:
-            publisher.cancel()
-        work.publish()
         server.stop()
         if server.tasks:  # conversations that were cut and still clean up
             await asyncio.wait(server.tasks, timeout=_LAST_TASKS)
+        if publisher is not None:
+            publisher.cancel()
+        work.publish()
 
 
 def _loop_factory() -> Callable[[], Any] | None:

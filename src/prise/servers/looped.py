@@ -10,6 +10,7 @@ from prise.connection.generator import GeneratorConnection
 from prise.connection.host import Host
 from prise.connection.looped import LoopedConnection
 from prise.core.deadlines import NEVER
+from prise.errors import ConnectionLost
 from prise.loops.base import Loop
 from prise.servers.accept import Acceptor
 from prise.servers.work import Work
@@ -105,6 +106,8 @@ class LoopServer:
         self._watch_listeners()
 
     def _ended(self, connection: Any, error: BaseException | None) -> None:
+        if error is connection._error and isinstance(error, ConnectionLost):
+            return  # counted when it happened, or our own doing
         self.work.service.ended(connection, error, self.work.counters)
 
     def _closed(self, connection: Any) -> None:
@@ -141,12 +144,13 @@ class LoopServer:
             if control.overdue():
                 if not self._cut:
                     self._cut = True
-                    self._cut_all()
+                    self.cut_all()
             elif (left := control.left()) is not None:
                 self.loop.at(self._controls[0], self.loop.time() + left)
             self._finish_if_empty()
 
-    def _cut_all(self) -> None:
+    def cut_all(self) -> None:
+        """Ends every conversation now. Not from within one."""
         for connection in list(self.connections):
             connection._cut()
 
