@@ -338,6 +338,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(chat: Chat) -> None:
 
 def test_the_usual_port_is_taken_and_another_one_named() -> None:
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             other.bind(("127.0.0.1", 50000))
             other.listen()

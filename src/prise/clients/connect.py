@@ -47,7 +47,7 @@ class Retry:
         from random import uniform  # imported when it is needed: most clients connect at once
 
         for attempt in range(self.attempts - 1):
-            yield uniform(0.5, 1.0) * min(self.first * 2**attempt, self.longest)
+            yield uniform(0.5, 1.0) * min(self.first * 2.0 ** min(attempt, 100), self.longest)
 
 
 def connect(
@@ -108,7 +108,11 @@ class Connector:
                     raise
                 time.sleep(pause)
             else:
-                return Connection(sock, self._pipeline(), self._limits)
+                try:
+                    return Connection(sock, self._pipeline(), self._limits)
+                except BaseException:  # a layer that cannot be made, for example
+                    sock.close()
+                    raise
 
     async def open_async(self) -> AsyncConnection:
         """Connects and returns the asynchronous connection; the same as `await connect(...)`."""
@@ -133,8 +137,12 @@ class Connector:
                     raise
                 await asyncio.sleep(pause)
             else:
-                connection = AsyncConnection(sock, self._pipeline(), Host(running_loop(), self._limits))
-                connection.begin()
+                try:
+                    connection = AsyncConnection(sock, self._pipeline(), Host(running_loop(), self._limits))
+                    connection.begin()
+                except BaseException:  # a layer that cannot be made, no descriptor for the poller
+                    sock.close()
+                    raise
                 return connection
 
     def _pipeline(self) -> Pipeline:

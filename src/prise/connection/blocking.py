@@ -56,7 +56,7 @@ class Connection(PostingConnection):
         self._linger = linger
         self._inbox: deque[Any] = deque()
         self._input_ended = False  # by us
-        self._kernel_waits = False  # the kernel knows the idle time
+        self._kernel_waits = limits.idle_time is None  # the kernel has been told how long to wait
         # Time counts against the peer only while we wait for it, not while the conversation does something else.
         self._silent_for = 0.0  # seconds waited without a byte, where the caller's own timeouts interrupted the waiting
         self._begun_for = 0.0  # seconds waited for the rest of a message
@@ -96,7 +96,7 @@ class Connection(PostingConnection):
                 self._fill(deadline)
             except FrameError as error:
                 error.operation = "receive"
-                error.transport, error.local, error.peer = self._ends.values()
+                vars(error).update(self._ends)
                 self._error = error  # where the next message begins is unknown: there is no way on
                 raise
         return inbox.popleft()
@@ -135,7 +135,6 @@ class Connection(PostingConnection):
                     usual, self._silent_for = False, idle
                 self._wait_for_input(deadline)
             except OSError:
-                self._refuse_if_closed("receive")
                 self._broke()
                 return b""
             else:
@@ -239,9 +238,10 @@ class Connection(PostingConnection):
             self._refuse_if_closed("send")
             last = self._pipeline.end_output() if self._pipeline.layered else b""
             with self._write_lock:
+                with self._lock:
+                    self._sent_eof = True  # from here on nothing is posted
                 if last or self._posted:
                     self._write(self._take_posted() + last)
-                self._sent_eof = True
                 disconnect(self._sock, socket.SHUT_WR)
 
     def end_input(self) -> None:

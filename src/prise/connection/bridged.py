@@ -1,4 +1,4 @@
-"""Runs a conversation of any spelling over a blocking connection: for the models threads and processes.
+"""Any spelling over a blocking connection: for the models threads and processes.
 
 A plain function gets the connection itself. A generator is stepped, and what it says to messages that came together is
 written together. A coroutine gets a skin whose awaitables never suspend, because the connection below blocks: so there is no
@@ -7,13 +7,15 @@ loop at all, and whatever does come out of the coroutine is somebody else's awai
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Generator
 from types import TracebackType
 from typing import Any, Self
 
 from prise.connection.base import END, BaseConnection
 from prise.connection.blocking import Connection
 from prise.core.conversation import Conversation, Spelling, foreign_awaitable, last_word, needs_asyncio
-from prise.errors import FrameError, TooSlow, UsageError
+from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow, UsageError
 
 
 def converse(conversation: Conversation, spelling: Spelling, connection: Connection, model: str) -> None:
@@ -52,17 +54,46 @@ class _Skin(BaseConnection):
 
 
 class BridgedGeneratorConnection(_Skin):
-    """What a generator conversation is given in a blocking model; like `GeneratorConnection`."""
+    """What a generator conversation is given in a blocking model; like `GeneratorConnection`.
 
-    __slots__ = ("ended", "outbox")
+    outbox: what it has said to the messages of this turn. ended: it wants no more of them.
+    """
+
+    __slots__ = ("_size", "_thread", "ended", "outbox")
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.outbox: list[bytes] = []
+        self._size = 0  # bound: `Limits.outbox_mark` and one message
+        self._thread = threading.get_ident()
         self.ended = False
 
     def send(self, message: Any) -> None:
-        self.outbox.append(self.encode(message))
+        if self.ended:
+            raise ConnectionLost("the connection is closed", operation="send", peer=self.peer)
+        self.say(self.encode(message))
+
+    def say(self, data: bytes) -> None:
+        self.outbox.append(data)
+        self._size += len(data)
+        if self._size > self._connection._limits.outbox_mark:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends what was said. Raises what `Connection.send` raises."""
+        if self.outbox:
+            data, messages = b"".join(self.outbox), len(self.outbox)
+            self.outbox.clear()
+            self._size = 0
+            self._connection._send_bytes(data, messages)
+
+    def post_encoded(self, data: bytes) -> bool:
+        if threading.get_ident() != self._thread or self.ended:
+            return super().post_encoded(data)
+        if self._connection._gone:
+            return False
+        self.say(data)  # posted to itself: after what it said before
+        return True
 
     def receive(self, timeout: float | None = None) -> Any:
         raise UsageError("a generator conversation receives with `message = yield reply`, not with receive()")
@@ -74,50 +105,43 @@ class BridgedGeneratorConnection(_Skin):
 def _run_generator(conversation: Conversation, connection: Connection) -> None:
     skin = BridgedGeneratorConnection(connection)
     generator = conversation(skin)
-    outbox, size = skin.outbox, 0
-    counters, mark = connection._counters, connection._limits.outbox_mark
-
-    def flush() -> None:
-        if outbox:
-            data = b"".join(outbox)
-            counters.messages_sent += len(outbox)
-            outbox.clear()
-            connection._send_bytes(data)
-
-    message: Any = None  # `send(None)` is how a generator starts
     try:
-        while not skin.ended:
-            reply = generator.send(message)
-            if reply is not None:
-                try:
-                    outbox.append(connection.encode(reply))
-                except UsageError as error:
-                    last_word(generator, error)  # raised at the `yield` that gave it; comes out again
-                    return
-                size += len(outbox[-1])
-            if not connection._inbox or size > mark:
-                flush()
-                size = 0
-            try:
-                message = connection._next()
-            except (FrameError, TooSlow) as error:
-                word = last_word(generator, error)
-                break
-            if message is END:
-                word = last_word(generator)
-                break
-        else:
-            word = last_word(generator)
-    except StopIteration as stop:
-        word = stop.value
+        word = _step_through(generator, skin)
+        if word is not None and not connection._gone:
+            skin.say(skin.encode(word))
     except Exception:
-        flush()  # what it said before it failed
+        try:
+            skin.flush()  # what it said before it failed
+        except PeerError:
+            pass
         raise
     finally:
         generator.close()
-    if word is not None:
-        skin.send(word)
-    flush()
+    skin.flush()
+
+
+def _step_through(generator: Generator[Any, Any, Any], skin: BridgedGeneratorConnection) -> Any:
+    """Gives the generator its messages and says its replies; returns its last word."""
+    connection = skin._connection
+    message: Any = None  # `send(None)` is how a generator starts
+    while not skin.ended:
+        try:
+            reply = generator.send(message)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            if reply is not None:
+                skin.say(connection.encode(reply))
+            if not connection._inbox:
+                skin.flush()
+            message = connection._next()
+        except ConnectionLost:
+            break  # the peer left: the end of the input
+        except (FrameError, TooSlow, UsageError) as error:
+            return last_word(generator, error)  # raised at the `yield`; comes out again unless it is handled there
+        if message is END:
+            break
+    return last_word(generator)
 
 
 class BridgedAsyncConnection(_Skin):
@@ -160,8 +184,10 @@ def _run_coroutine(conversation: Conversation, connection: Connection, model: st
     coroutine = conversation(BridgedAsyncConnection(connection))
     try:
         coroutine.send(None)
-        while True:  # it suspended: on something that is not ours
-            coroutine.throw(foreign_awaitable(model))
+        # It suspended, on something that is not ours. The refusal is raised there; one that is ignored is raised here.
+        refusal = foreign_awaitable(model)
+        coroutine.throw(refusal)
+        raise refusal
     except StopIteration:
         return
     except RuntimeError as error:

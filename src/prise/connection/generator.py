@@ -99,7 +99,7 @@ class GeneratorConnection(LoopedConnection):
         if self._state:
             if self._generator is not None:
                 self._end(None)
-        elif self._stuck:
+        elif self._blocked and self._stuck:
             self._inbox = deque(left)
             return bool(self._inbox)
         return False

@@ -416,6 +416,7 @@ class LoopedConnection(BaseConnection):
         """The error of the deadline that has passed, or None and when the next one will."""
         limits = self._limits
         when = NEVER
+        heard = now if self._state == OPEN and self.away else self._active  # while it is away, it is not waiting either
         candidates = (
             (self._blocked_since, limits.write_time, "the peer took nothing for {seconds:g} s", "send"),
             (
@@ -424,7 +425,7 @@ class LoopedConnection(BaseConnection):
                 "a message was not complete after {seconds:g} s",
                 "receive",
             ),
-            (now if self._state == OPEN and self.away else self._active, limits.idle_time, "nothing arrived for {seconds:g} s", "receive"),
+            (heard, limits.idle_time, "nothing arrived for {seconds:g} s", "receive"),
         )
         for since, patience, reason, operation in candidates:
             if since and patience is not None:

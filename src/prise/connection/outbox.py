@@ -50,7 +50,7 @@ class PostingConnection(BaseConnection):
         # Held for a few lines at a time, unlike the write lock. Reentrant, because a signal handler may call `end_input`.
         self._lock = threading.RLock()
         self._posted: list[bytes] = []
-        self._posted_size = 0  # includes what is being sent
+        self._posted_size = 0  # without what is being sent, which is as much again at the most
         self._posted_count = 0
         self._posted_at = 0.0  # when the peer last took something posted
         self._flusher_has_it = False

@@ -1,1 +1,1 @@
-"""Event loops as the connections see them: one small interface, over epoll/kqueue (`select.py`) and over asyncio (`asyncio.py`)."""
+"""Event loops as connections see them: one small interface, over epoll or kqueue (`select.py`) and asyncio (`asyncio.py`)."""

@@ -41,7 +41,8 @@ class AsyncioLoop(PollingLoop):
         self._poller.close()  # opened when there is something to watch
         self.asyncio = loop
         self.time = loop.time
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = NEVER  # kept here: what uvloop gives for a time that has come already has no `when()`
 
     def watch(self, handler: Handler, reading: bool, writing: bool) -> None:
         if not self._handlers:
@@ -83,9 +84,10 @@ class AsyncioLoop(PollingLoop):
         """One timer for all deadlines, at the earliest."""
         when = self.deadlines.next()
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._timer_due <= when:
                 return
             self._timer.cancel()
+        self._timer_due = when
         self._timer = None if when == NEVER else self.asyncio.call_at(when, self._tick)
 
     def _tick(self) -> None:

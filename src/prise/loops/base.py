@@ -68,7 +68,7 @@ class Loop(ABC):
         if deadlines.next() > (now := self.time()):
             return deadlines.next()
         for handler in list(deadlines.due(now)):
-            when = handler.on_deadline(now)  # type: ignore[attr-defined] - every item here is a Handler
+            when = handler.on_deadline(now)  # type: ignore[attr-defined]  # every item here is a Handler
             if when != NEVER:
                 deadlines.schedule(handler, when)
         return deadlines.next()

@@ -23,7 +23,7 @@ class Selectors:
         self._selector = selectors.DefaultSelector()
 
     def fileno(self) -> int:
-        number: int = self._selector.fileno()  # type: ignore[attr-defined] - epoll and kqueue have one, poll and select not
+        number: int = self._selector.fileno()  # epoll and kqueue have one, poll and select not
         return number
 
     def register(self, descriptor: int, events: int) -> None:

@@ -6,7 +6,6 @@ from prise.loops.select import SelectLoop
 from prise.servers.looped import LoopServer
 from prise.servers.work import Work
 
-
 _PUBLISH_EVERY = 0.1
 
 

@@ -408,7 +408,7 @@ def counts_add_up(setting: Setting) -> None:
 
 
 def _cases() -> Iterator[Callable[[Setting], None]]:
-    for name, value in globals().items():
+    for value in globals().values():
         if callable(value) and getattr(value, "__annotations__", {}).get("setting") == "Setting":
             yield value
 
