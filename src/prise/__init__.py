@@ -1,12 +1,12 @@
 """prise: conversations over sockets. Write the etiquette once, as a function; serve it any way.
 
-    import prise
+import prise
 
-    def greeter(connection):
-        for line in connection:
-            connection.send(f"Message reçu : {line}")
+def greeter(connection):
+    for line in connection:
+        connection.send(f"Message reçu : {line}")
 
-    prise.serve(greeter, ":50000")
+prise.serve(greeter, ":50000")
 """
 
 from typing import TYPE_CHECKING, Any

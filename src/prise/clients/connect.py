@@ -8,7 +8,6 @@ Nothing happens before `with`, `async with`, `await` or `open()`.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 from prise.address import Address
 from prise.connection.asynchronous import AsyncConnection
-from prise.connection.blocking import Connection
+from prise.connection.blocking import Connection, in_running_loop
 from prise.connection.host import Host
 from prise.core.limits import Limits
 from prise.core.pipeline import Pipeline
@@ -34,8 +33,8 @@ CLIENT_LIMITS = Limits(idle_time=None)
 class Retry:
     """How often, and after which pauses, to try again to connect.
 
-    attempts: in all, the first included. first, longest: seconds of the first pause and bound of all; each is up to twice the
-    one before, and a random part is taken off ("full jitter"), so that a thousand clients do not come back at the same moment.
+    attempts: in all, the first included. first, longest: seconds of the first pause and bound of all; each is twice the one
+    before, and a random part of up to a half is taken off, so that a thousand clients do not come back at the same moment.
     """
 
     attempts: int = 5
@@ -66,7 +65,7 @@ def connect(
     retry: how many attempts in all, or a `Retry`, when nobody answers.
     limits: bounds on messages, writing and the outbox; as for servers but without an idle limit.
 
-    Raises ResolveError, ConnectError, TooSlow when it is entered.
+    Raises ResolveError, ConnectError, TooSlow when it is entered; UsageError for what can never work, at once.
     """
     if isinstance(retry, int):
         retry = Retry(attempts=retry)
@@ -94,10 +93,15 @@ class Connector:
         self._limits = limits
         self._layers = layers
         self._opened: Any = None
+        self._pipeline()  # a framing and limits that exclude each other are refused now, not once it is connected
 
     def open(self) -> Connection:
         """Connects and returns the blocking connection. Raises UsageError inside a running asyncio loop."""
-        _refuse_in_running_loop()
+        if in_running_loop():
+            raise UsageError(
+                "a blocking client inside a running asyncio loop would stop everything in it: "
+                "use `async with prise.connect(...)` or `await prise.connect(...)`"
+            )
         pauses = self._retry.pauses()
         while True:
             try:
@@ -156,7 +160,9 @@ class Connector:
         connection: Connection = self._opened
         return connection
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._opened.close()
 
     async def __aenter__(self) -> AsyncConnection:
@@ -164,14 +170,7 @@ class Connector:
         connection: AsyncConnection = self._opened
         return connection
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._opened.close()
-
-
-def _refuse_in_running_loop() -> None:
-    asyncio = sys.modules.get("asyncio")  # not imported: no loop can be running
-    if asyncio is not None and asyncio._get_running_loop() is not None:
-        raise UsageError(
-            "a blocking client inside a running asyncio loop would stop everything in it: "
-            "use `async with prise.connect(...)` or `await prise.connect(...)`"
-        )
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._opened.__aexit__(kind, error, trace)

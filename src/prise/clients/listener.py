@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import selectors
+import time
 from collections.abc import Iterator, Sequence
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,13 +16,16 @@ from prise.core.pipeline import Pipeline
 from prise.errors import TooSlow, UsageError
 from prise.framing import Framing, framing_of
 from prise.layers.base import LayerFactory
-from prise.transports import bind
+from prise.transports import Listening, bind
 
 
 class Listener:
     """Listens on addresses; iterate over it, or call `accept`, for blocking connections.
 
-    It binds when it is made. Of the limits, those of a single connection apply; how many there are is the caller's affair.
+    It binds when it is made. Of the limits, those of a single connection apply; how many there are is the caller's affair. One
+    thread owns it.
+
+    addresses: where it listens, with real ports.
     """
 
     def __init__(
@@ -33,41 +38,45 @@ class Listener:
         self._framing = framing_of(framing)
         self._limits = limits or Limits()
         self._layers = tuple(layers)
+        self._pipeline()  # a framing and limits that exclude each other are refused before anything is bound
+        self._turn = count()
+        self._listeners: list[Listening] = []
         self._selector = selectors.DefaultSelector()
-        self._listeners = []
         try:
             for address in addresses or (":50000",):
                 self._listeners += bind(Address.parse(address))
+            for listening in self._listeners:
+                self._selector.register(listening, selectors.EVENT_READ, listening)
         except BaseException:
             self.close()
             raise
-        for listening in self._listeners:
-            self._selector.register(listening, selectors.EVENT_READ, listening)
-
-    @property
-    def addresses(self) -> list[Address]:
-        """Where it listens, with real ports."""
-        return [listening.address for listening in self._listeners]
+        self.addresses = [listening.address for listening in self._listeners]
 
     @property
     def address(self) -> Address:
         """The first address."""
-        return self._listeners[0].address
+        return self.addresses[0]
 
     def accept(self, timeout: float | None = None) -> Connection:
         """The next connection. timeout: seconds; None waits for ever. Raises TooSlow, and OSError out of descriptors."""
         if not self._listeners:
             raise UsageError("the listener is closed", operation="accept")
-        while True:
-            ready = self._selector.select(timeout)
-            if not ready:
-                raise TooSlow("nobody came in {seconds:g} s", operation="accept", local=self.address, seconds=timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        while ready := self._selector.select(None if until is None else max(until - time.monotonic(), 0.0)):
+            key, _ = ready[next(self._turn) % len(ready)]  # where several are ready, none is kept waiting for ever
+            pipeline = self._pipeline()
             try:
-                sock, sockaddr = ready[0][0].data.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                sock, sockaddr = key.data.accept()
+            except (BlockingIOError, InterruptedError):
                 continue
-            pipeline = Pipeline(self._framing, self._limits.message_size, self._layers)
+            except OSError as error:
+                from prise.servers.accept import GONE
+
+                if error.errno in GONE:
+                    continue
+                raise
             return Connection(sock, pipeline, self._limits, sockaddr=sockaddr)
+        raise TooSlow("nobody came in {seconds:g} s", operation="accept", local=self.address, seconds=timeout)
 
     def __iter__(self) -> Iterator[Connection]:
         while self._listeners:
@@ -80,8 +89,13 @@ class Listener:
             listening.close()
         self._listeners = []
 
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(self._framing, self._limits.message_size, self._layers)
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -227,7 +227,8 @@ class AsyncConnection(LoopedConnection):
     async def send(self, message: Any) -> None:
         """Sends one message. Suspends only while the peer leaves more than `Limits.outbox_mark` bytes unread.
 
-        A send that is cancelled while it is suspended has taken place: the message is in the outbox. Raises TooSlow, ConnectionLost, and UsageError for a message that the framing cannot carry.
+        Cancelled while it is suspended, it has sent all the same: the message is in the outbox, whole.
+        Raises TooSlow, ConnectionLost, and UsageError for a message that the framing cannot carry.
         """
         if self._state or self._sent_eof:
             self._refuse_if_ended()
@@ -287,7 +288,9 @@ class AsyncConnection(LoopedConnection):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._blocked and error is not None and not isinstance(error, Exception):
             self.abort()  # cancelled: it does not wait for a slow peer
         await self.close()

@@ -1,11 +1,11 @@
 """What every connection has, whichever way its bytes are moved: who talks with whom, and what may be asked of it.
 
-    BaseConnection           identity: id, peer, local; never waits: post, abort
-    ├── Connection           blocks                              blocking.py    clients, threads, processes
-    ├── LoopedConnection     moved by an event loop              looped.py      select, asyncio
-    │   ├── AsyncConnection  `await`                             asynchronous.py
-    │   └── GeneratorConnection                                  generator.py
-    └── (a coroutine or a generator in a blocking model gets a thin skin over Connection: bridged.py)
+BaseConnection           identity: id, peer, local; never waits: post, abort
+├── Connection           blocks                              blocking.py    clients, threads, processes
+├── LoopedConnection     moved by an event loop              looped.py      select, asyncio
+│   ├── AsyncConnection  `await`                             asynchronous.py
+│   └── GeneratorConnection                                  generator.py
+└── (a coroutine or a generator in a blocking model gets a thin skin over Connection: bridged.py)
 """
 
 from __future__ import annotations

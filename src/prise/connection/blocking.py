@@ -14,6 +14,7 @@ import math
 import select
 import socket
 import struct
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -217,7 +218,9 @@ class Connection(PostingConnection):
             now = time.monotonic()
             until = until or now + (math.inf if patience is None else patience)
             if now >= until:  # half a message may be out: nothing else can follow it
-                late = TooSlow("the peer took nothing for {seconds:g} s", operation="send", seconds=patience, **self._ends)
+                late = TooSlow(
+                    "the peer took nothing for {seconds:g} s", operation="send", seconds=patience, **self._ends
+                )
                 self._give_up(late)
                 raise late
             wait_for(self._sock, select.POLLOUT, until - now)
@@ -285,8 +288,17 @@ class Connection(PostingConnection):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
+
+
+def in_running_loop() -> bool:
+    """True where blocking would stop a running asyncio loop."""
+    asyncio = sys.modules.get("asyncio")
+    current = getattr(asyncio, "_get_running_loop", None)  # neither is there: it is not imported (yet), so no loop runs
+    return current is not None and current() is not None
 
 
 def wait_for(sock: socket.socket, event: int, seconds: float) -> None:

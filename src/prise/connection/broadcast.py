@@ -13,7 +13,9 @@ def broadcast(connections: Iterable[BaseConnection], message: Any) -> int:
 
     Never waits; a peer that stays too far behind is given up, see `BaseConnection.post`.
     """
-    encoded: dict[int, bytes] = {}  # by identity: equal framings are rare, and to compare them costs more than to encode
+    encoded: dict[
+        int, bytes
+    ] = {}  # by identity: equal framings are rare, and to compare them costs more than to encode
     taken = 0
     for connection in list(connections):  # a copy: conversations may come and go meanwhile; and it keeps the keys alive
         key = connection.encoding

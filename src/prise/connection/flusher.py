@@ -120,7 +120,9 @@ class Flusher:
         else:
             seconds = connection._limits.write_time
             connection._give_up(
-                TooSlow("the peer took nothing for {seconds:g} s", operation="post", seconds=seconds, **connection._ends)
+                TooSlow(
+                    "the peer took nothing for {seconds:g} s", operation="post", seconds=seconds, **connection._ends
+                )
             )
 
     def _take_new(self, now: float, idle: bool) -> bool:

@@ -52,6 +52,7 @@ class LoopedConnection(BaseConnection):
         "_feed",
         "_goal",
         "_host",
+        "_input_ended",
         "_in_turn",
         "_layered",
         "_limits",
@@ -94,7 +95,8 @@ class LoopedConnection(BaseConnection):
         self._in_turn = False  # True while our own code is below: what is said then is written at the end of the turn
         self._again = False
         self._eof = False  # nothing more will be read
-        self._end_told = False  # and the conversation knows
+        self._input_ended = False  # by us
+        self._end_told = False  # the conversation knows that nothing more comes
         self._sent_eof = False
         self._error: BaseException | None = None  # what ended the connection, where it was not the peer's plain end
         self._reading = True  # the socket is watched for input: only then does a message's time run
@@ -148,8 +150,10 @@ class LoopedConnection(BaseConnection):
             self._queue_output()
 
     def on_readable(self) -> None:
-        if self._again or self._state:
-            if not self._again:  # else what is left over has its turn in this very round, and comes first
+        if self._again or self._state or self._eof:
+            # What is left over has its turn in this very round, and comes first. After the end there is nothing to read, but
+            # a socket that is shut on both sides stays readable.
+            if self._state and not self._again:
                 self._discard()
             return
         try:
@@ -159,21 +163,18 @@ class LoopedConnection(BaseConnection):
         except OSError as error:
             self._broken(error)
             return
-        self._active = self._time()
+        self._active = self._loop.now
+        if not data:
+            self._on_end()
+            return
         counters = self._counters
-        decoder = self._decoder
+        counters.bytes_received += len(data)
         try:
-            if data:
-                counters.bytes_received += len(data)
-                messages = self._feed(data)
-            elif self._eof:
-                return  # known; a socket that is shut on both sides is readable for ever
-            else:
-                self._eof = True
-                messages = decoder.end()
+            messages = self._feed(data)
         except FrameError as error:
             self._fail(error)
             return
+        decoder = self._decoder
         if not decoder.pending:
             self._partial_since = 0.0
         elif messages or not self._partial_since:
@@ -186,14 +187,36 @@ class LoopedConnection(BaseConnection):
             if messages:
                 counters.messages_received += len(messages)
                 left = self.deliver(messages) if self._run is None else self._run(self.deliver, messages)
-            if self._eof and not (left or decoder.more or self._blocked or self._end_told or self._state):
+        finally:
+            self._in_turn = False
+        if self._out and not self._blocked:
+            self._flush()
+        if left or self._blocked or self._state or decoder.more:
+            self._settle()
+
+    def _on_end(self) -> None:
+        """The peer has ended its side, or a drain has ended ours."""
+        self._eof = True
+        self._partial_since = 0.0
+        try:
+            # Half a message means something to the framing (to lines, a last one) only if the peer itself ended there.
+            messages = [] if self._input_ended else self._decoder.end()
+        except FrameError as error:
+            self._fail(error)
+            return
+        left = False
+        self._in_turn = True
+        try:
+            if messages:
+                self._counters.messages_received += len(messages)
+                left = self._within(self.deliver, messages)
+            if not (left or self._decoder.more or self._blocked or self._end_told or self._state):
                 self._tell_end(None)
         finally:
             self._in_turn = False
         if self._out and not self._blocked:
             self._flush()
-        if left or self._eof or self._blocked or self._state or decoder.more:
-            self._settle()
+        self._settle()
 
     def on_again(self) -> None:
         """Work was left over by an earlier turn: messages, or something to write."""
@@ -206,6 +229,11 @@ class LoopedConnection(BaseConnection):
                 self._advance()
             finally:
                 self._in_turn = False
+        elif self._out and not self._state and not self._blocked:
+            self._active = self._time()
+            self._flush()  # the usual case, something that was posted
+            if not self._blocked and not self._state:
+                return
         if self._out and not self._blocked:
             self._active = self._time()
             self._flush()
@@ -403,9 +431,7 @@ class LoopedConnection(BaseConnection):
     def _give_up(self) -> None:
         """The peer is too far behind with what is posted to it."""
         if self._state == OPEN and self._error is None:
-            late = TooSlow(
-                "the peer left {size} bytes unread", operation="post", peer=self.peer, size=self._out_size
-            )
+            late = TooSlow("the peer left {size} bytes unread", operation="post", peer=self.peer, size=self._out_size)
             self._error = late  # nothing more is posted
             # Not inside the poster's turn: ending this conversation runs its code.
             self._loop.call(lambda: self._fail(late))
@@ -535,6 +561,7 @@ class LoopedConnection(BaseConnection):
         """Ends our reading, for a drain: what has arrived is still taken, then the conversation sees the end."""
         if self._state == OPEN and not self._eof:
             # The kernel keeps what has arrived and then reports the end, in order, through the usual path.
+            self._input_ended = True
             disconnect(self._sock, socket.SHUT_RD)
 
     def abort(self) -> None:

@@ -46,7 +46,9 @@ class PostingConnection(BaseConnection):
         self._eof = False  # nothing more will be read
         self._sent_eof = False
         self._gone = False  # the connection broke or was cut: nothing can be sent
-        self._write_lock = threading.Lock()  # while bytes are being sent; the counts of what was sent belong to its holder
+        self._write_lock = (
+            threading.Lock()
+        )  # while bytes are being sent; the counts of what was sent belong to its holder
         # Held for a few lines at a time, unlike the write lock. Reentrant, because a signal handler may call `end_input`.
         self._lock = threading.RLock()
         self._posted: list[bytes] = []

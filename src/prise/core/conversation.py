@@ -27,9 +27,7 @@ MODELS = ("threads", "processes", "select", "asyncio")
 def spelling_of(conversation: Conversation) -> Spelling:
     """The spelling of a conversation. Raises SpellingError for what is not a callable with one argument."""
     if not callable(conversation):
-        raise SpellingError(
-            "a conversation is a function that takes a connection, not {value!r}", value=conversation
-        )
+        raise SpellingError("a conversation is a function that takes a connection, not {value!r}", value=conversation)
     function: Any = conversation
     while isinstance(function, functools.partial):
         function = function.func

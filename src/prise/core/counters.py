@@ -79,9 +79,7 @@ class Stats:
     @classmethod
     def of(cls, counters: Counters) -> Stats:
         def group(prefix: str) -> dict[str, int]:
-            return {
-                name.removeprefix(prefix): getattr(counters, name) for name in FIELDS if name.startswith(prefix)
-            }
+            return {name.removeprefix(prefix): getattr(counters, name) for name in FIELDS if name.startswith(prefix)}
 
         return cls(
             open=counters.accepted - counters.closed,

@@ -28,14 +28,12 @@ class TextLines(Coded):
         return TextLinesDecoder(limit)
 
     def encode(self, message: Any, /) -> bytes:
-        if not isinstance(message, str):
-            return super().encode(message)  # which refuses it
-        if "\n" in message or message[-1:] == "\r":
-            raise not_one_line("\n" in message)
         try:
-            return (message + "\n").encode()
-        except UnicodeEncodeError:
-            return super().encode(message)  # the same
+            if "\n" not in message and message[-1:] != "\r":
+                return (message + "\n").encode()  # type: ignore[no-any-return]
+        except (TypeError, UnicodeEncodeError):
+            return super().encode(message)  # which refuses what is no text, or not in UTF-8
+        raise not_one_line("\n" in message)
 
 
 class TextLinesDecoder(LinesDecoder):
@@ -43,7 +41,9 @@ class TextLinesDecoder(LinesDecoder):
 
     def feed(self, data: bytes, most: int = MOST_MESSAGES, /) -> list[Any]:
         end = data.find(b"\n")
-        if 0 <= end == len(data) - 1 <= self._room:  # one whole line, the usual read: cutting it off beats splitting it off
+        if (
+            0 <= end == len(data) - 1 <= self._room
+        ):  # one whole line, the usual read: cutting it off beats splitting it off
             try:
                 line = data[:end].decode()
             except UnicodeDecodeError:

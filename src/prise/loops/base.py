@@ -1,10 +1,10 @@
 """What a looped connection asks of the loop that moves it. Two implementations: our own (epoll, kqueue) and asyncio's.
 
-    watch(handler, reading, writing)   call handler.on_readable / on_writable when its descriptor is ready (level-triggered)
-    again(handler)                     call handler.on_again after the others had their turn (work is left over)
-    at(handler, when)                  call handler.on_deadline at that time of `time()` at the latest
-    forget(handler)                    none of this any more
-    call(function)                     run it in the loop's own thread, soon; the only thing allowed from other threads
+watch(handler, reading, writing)   call handler.on_readable / on_writable when its descriptor is ready (level-triggered)
+again(handler)                     call handler.on_again after the others had their turn (work is left over)
+at(handler, when)                  call handler.on_deadline at that time of `time()` at the latest
+forget(handler)                    none of this any more
+call(function)                     run it in the loop's own thread, soon; the only thing allowed from other threads
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ class Handler(Protocol):
 class Loop(ABC):
     """The part that both loops share: deadlines, and knowing the owner thread.
 
-    time: the clock, seconds, monotonic; an attribute so that calling it costs one lookup.
+    time: the clock, seconds, monotonic; an attribute so that calling it costs one lookup. now: what it said when the events
+    that are being served were found; near enough for whoever only notes that something happened.
     lock: held for a few instructions over what other threads write. Each loop has its own, so that none is forked held.
     """
 
     time: Callable[[], float]
+    now: float = 0.0
     wakes_tasks = False
     """True where a coroutine is run by asyncio, False where the connection steps it itself."""
 

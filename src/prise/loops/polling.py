@@ -88,7 +88,9 @@ class PollingLoop(Loop):
     def dispatch(self, wait: float) -> None:
         """Waits for so many seconds at the most and calls whoever is ready."""
         handlers = self._handlers
-        for descriptor, events in self._poller.poll(wait):
+        ready = self._poller.poll(wait)
+        self.now = self.time()
+        for descriptor, events in ready:
             handler = handlers.get(descriptor)
             if handler is None:
                 continue  # closed by an earlier event of this very round

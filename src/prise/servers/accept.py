@@ -30,7 +30,7 @@ PAUSE = 0.1
 BURST = 64
 """Connections accepted from one listener before everything else has its turn."""
 
-_GONE = {
+GONE = {
     errno.ECONNABORTED,
     errno.EPROTO,
     errno.EPERM,
@@ -78,7 +78,7 @@ class Acceptor:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno in _GONE:
+                if error.errno in GONE:
                     continue
                 self.exhausted(f"cannot accept on {listening.address}: {error.strerror or error}")
                 return

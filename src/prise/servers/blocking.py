@@ -20,7 +20,12 @@ _LAST_RUNNERS = 1.0
 
 
 class AcceptLoop(ABC):
-    """Accepts until drained or cut. The subclasses say what a runner is."""
+    """Accepts until drained or cut. The subclasses say what a runner is.
+
+    publish_every: seconds between publications, where counts change without this thread being woken.
+    """
+
+    publish_every: float | None = None
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -49,7 +54,7 @@ class AcceptLoop(ABC):
     def cut(self) -> None:
         """Ends all conversations now."""
 
-    def on_ready(self, key: selectors.SelectorKey) -> None:
+    def on_ready(self, key: selectors.SelectorKey) -> None:  # noqa: B027 - not every subclass watches something
         """Something else that a subclass watches is readable."""
 
     def run(self) -> None:
@@ -87,8 +92,9 @@ class AcceptLoop(ABC):
 
     def _wait(self, timeout: float | None) -> None:
         if self.work.board is not None:
-            timeout = 0.1 if timeout is None else min(timeout, 0.1)
             self.work.publish()
+            if self.publish_every is not None and self.running:
+                timeout = self.publish_every if timeout is None else min(timeout, self.publish_every)
         for key, _ in self.selector.select(timeout):
             if key.data is self.work.control:
                 self.work.control.read(key.fd)

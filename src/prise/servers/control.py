@@ -10,6 +10,7 @@ pipe of its own, to be woken by; the other, in a forked process, comes from the 
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 
@@ -22,6 +23,7 @@ class Control:
     def __init__(self, parent: int | None = None, drain_time: float = 10.0) -> None:
         self._parent = parent
         self._drain_time = drain_time
+        self._lock = threading.RLock()  # reentrant: signal handlers come in between
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -61,16 +63,17 @@ class Control:
 
     def wake(self) -> None:
         """Makes the loop look at what has changed."""
-        try:
-            os.write(self._write, b"!")
-        except (BlockingIOError, OSError):
-            pass  # it has been woken already, or the server is over
+        with self._lock:  # else the descriptor could be closed, and somebody else's, at the very moment of writing
+            try:
+                os.write(self._write, b"!")
+            except OSError:
+                pass  # it has been woken a thousand times already, or the server is over
 
     def read(self, descriptor: int) -> None:
         """Takes in what a descriptor has to say."""
         try:
             said = os.read(descriptor, 4096)
-        except (BlockingIOError, OSError):
+        except OSError:
             return
         if descriptor == self._parent:
             if not said:
@@ -80,12 +83,14 @@ class Control:
                 self.drain(float(word))
 
     def close(self) -> None:
-        for descriptor in (self._read, self._write):
-            try:
-                os.close(descriptor)
-            except OSError:
-                pass
-        self._read = self._write = -1
+        """Gives its descriptors back; in a forked child, only the copies."""
+        with self._lock:
+            mine = [self._read, self._write] if self._parent is None else [self._read, self._write, self._parent]
+            self._read = self._write = -1
+            self._parent = None
+            for descriptor in mine:
+                if descriptor >= 0:
+                    os.close(descriptor)
 
 
 def tell(descriptor: int, seconds: float) -> None:

@@ -10,7 +10,6 @@ from prise.connection.generator import GeneratorConnection
 from prise.connection.host import Host
 from prise.connection.looped import LoopedConnection
 from prise.core.deadlines import NEVER
-from prise.errors import ConnectionLost
 from prise.loops.base import Loop
 from prise.servers.accept import Acceptor
 from prise.servers.work import Work
@@ -106,8 +105,6 @@ class LoopServer:
         self._watch_listeners()
 
     def _ended(self, connection: Any, error: BaseException | None) -> None:
-        if error is connection._error and isinstance(error, ConnectionLost):
-            return  # counted when it happened, or our own doing
         self.work.service.ended(connection, error, self.work.counters)
 
     def _closed(self, connection: Any) -> None:

@@ -2,6 +2,7 @@
 
 The accepting process has one thread and waits for nothing but its pipes: each child holds the write end of one, so its end
 shows as the end of that pipe, and `waitpid` is called for that child alone (never for -1, which would steal others' children).
+The other way round, the end of the accepting process means to a child what SIGTERM means: its input ends (SIGIO, fcntl(2)).
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ import os
 import selectors
 import signal
 import socket
-import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from prise.connection.blocking import Connection
 from prise.connection.bridged import converse
 from prise.core.counters import Counters
 from prise.servers.blocking import AcceptLoop, add
 from prise.servers.board import Board
+from prise.servers.forking import close_private, fork, kill, on_orphaned, on_sigterm, private, reap
 from prise.servers.work import Work
 
 MOST_CHILDREN = 2_000
@@ -56,11 +56,12 @@ class ProcessesModel(AcceptLoop):
         if not self._rows:
             raise OSError("no more children can be counted")
         read, write = os.pipe()
-        row = self._rows[-1]
+        private.add(read)
+        row, parent = self._rows[-1], os.getpid()
         try:
-            pid = fork(lambda: self._serve(sock, sockaddr, row))
+            pid = fork(lambda: self._serve(sock, sockaddr, row, write, parent))
         except OSError:
-            os.close(read)
+            close_private(read)
             raise
         finally:
             os.close(write)
@@ -69,15 +70,19 @@ class ProcessesModel(AcceptLoop):
         self._children[read] = (pid, row, key)
         self.selector.register(read, selectors.EVENT_READ)
 
-    def _serve(self, sock: socket.socket, sockaddr: Any, row: int) -> None:
+    def _serve(self, sock: socket.socket, sockaddr: Any, row: int, lifeline: int, parent: int) -> None:
         """In the child."""
         service = self.work.service
+        private.add(lifeline)
         self.selector.close()
         self.work.close_listeners()
         self.work.control.close()
         counters = self._board.shared(row)
-        connection = Connection(sock, service.pipeline(), service.limits, counters, sockaddr)
+        connection = Connection(
+            sock, service.pipeline(), service.limits, counters, sockaddr, service.limits.linger_time
+        )
         on_sigterm(connection.end_input)
+        on_orphaned(lifeline, parent, connection.end_input)
         error: BaseException | None = None
         try:
             converse(service.conversation, service.spelling, connection, "processes")
@@ -86,17 +91,19 @@ class ProcessesModel(AcceptLoop):
         except BaseException as raised:
             error = raised
         service.ended(connection, error, counters)
-        connection.close(linger=service.limits.linger_time)
+        connection.close()
 
     def on_ready(self, key: selectors.SelectorKey) -> None:
         """A child's pipe has ended, so the child has, or is about to."""
         pid, row, peer = self._children.pop(key.fd)
         self.selector.unregister(key.fd)
-        os.close(key.fd)
-        _, status = os.waitpid(pid, 0)
+        close_private(key.fd)
+        status = reap(pid)
         if os.WIFSIGNALED(status) and not self.work.control.cutting:
             self.work.counters.error_conversation += 1
-            logging.getLogger("prise").error("the process %d of a conversation died of signal %d", pid, os.WTERMSIG(status))
+            logging.getLogger("prise").error(
+                "the process %d of a conversation died of signal %d", pid, os.WTERMSIG(status)
+            )
         add(self.work.counters, self._board.read(row))
         self._board.write(row, Counters())
         self._rows.append(row)
@@ -113,45 +120,4 @@ class ProcessesModel(AcceptLoop):
 
     def _signal_all(self, number: int) -> None:
         for pid, _, _ in self._children.values():
-            os.kill(pid, number)  # cannot be another's: the child is not reaped yet
-
-
-def fork(body: Callable[[], object]) -> int:
-    """Runs `body` in a new process that then ends, without the parent's clean-up. Returns its pid in the parent.
-
-    SIGTERM is held back in the child until `on_sigterm` says what it means there: a drain that comes at once is not lost.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        pid = os.fork()
-        if not pid:
-            _child(body)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return pid
-
-
-def on_sigterm(react: Callable[[], object]) -> None:
-    """In a forked child: what SIGTERM does here. One that came earlier takes effect now."""
-    signal.signal(signal.SIGTERM, lambda *_: react())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-
-def _child(body: Callable[[], object]) -> NoReturn:
-    status = 1
-    try:
-        # Ctrl-C reaches the whole group: the parent alone decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.set_wakeup_fd(-1)
-        body()
-        status = 0
-    except BaseException:
-        logging.getLogger("prise").exception("a server process failed")
-    finally:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            os._exit(status)
+            kill(pid, number)

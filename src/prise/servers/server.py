@@ -8,15 +8,17 @@ Then one of the models runs: in this thread (serve), in a thread of its own (lis
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from prise.address import Address
+from prise.connection.blocking import in_running_loop
 from prise.core.conversation import Conversation
 from prise.core.counters import Counters, Stats
 from prise.core.limits import Limits
@@ -25,12 +27,14 @@ from prise.framing import Framing
 from prise.layers.base import LayerFactory
 from prise.servers.board import Board
 from prise.servers.control import Control, tell
+from prise.servers.forking import close_private, fork, how_ended, on_sigterm, private, reap
 from prise.servers.service import Service
 from prise.servers.work import Work
 from prise.transports import Listening, bind
 
+log = logging.getLogger("prise")
+
 DRAIN_TIME = 10.0
-_CHILD_GRACE = 5.0
 
 AnyAddress = str | int | tuple[Any, ...] | Address
 
@@ -57,15 +61,18 @@ def serve(
     drain_time: seconds that conversations get to end after the first signal; the second signal cuts.
     ready: called with the bound addresses (real ports) before the first connection is accepted.
 
-    Raises UsageError, SpellingError, AddressError, BindError before anything is served.
+    Raises UsageError, SpellingError, AddressError, BindError before anything is served. Outside the main thread there are no
+    signals, so nothing ends it: use `listen` there.
     """
+    if in_running_loop():
+        raise UsageError("serve() would stop the running asyncio loop: use `async with prise.listen(...)` in it")
     server = _Server(conversation, addresses, framing, model, workers, limits, layers, drain_time)
     with server.bound():
-        if ready is not None:
-            ready(server.addresses)
         control = Control(drain_time=drain_time)
         try:
             with _signals(control, drain_time):
+                if ready is not None:
+                    ready(server.addresses)
                 return Stats.of(server.run(control))
         finally:
             control.close()
@@ -122,14 +129,19 @@ class _Server:
     @contextmanager
     def bound(self) -> Iterator[None]:
         """Binds all addresses, or none; a Unix path that we made is removed at the end."""
+        self.listeners = []
         try:
             for address in self.where:
                 self.listeners += bind(address)
             self.addresses = [listening.address for listening in self.listeners]
             yield
         finally:
-            for listening in self.listeners:
-                listening.close()
+            self.close_listeners()
+
+    def close_listeners(self) -> None:
+        """In this process; while another one has them too, it goes on accepting."""
+        for listening in self.listeners:
+            listening.close()
 
     def prepare(self, control: Control) -> Work:
         """The work of a model that runs in this process."""
@@ -157,8 +169,8 @@ class _Server:
             work.child_rows = self._rows - 1
             model.run(work)
 
-        Supervisor(worker, self.workers, control, self.drain_time).run()
-        return board.sum()
+        Supervisor(worker, self.workers, control, self.drain_time, self.close_listeners).run()
+        return final(board)
 
     @property
     def _rows(self) -> int:
@@ -173,15 +185,22 @@ class _Server:
         return Board(self.workers * self._rows)
 
 
+def final(board: Board) -> Counters:
+    """The counts when all processes have ended, and so have the connections that a killed one could not count as closed."""
+    total = board.sum()
+    total.closed = total.accepted
+    return total
+
+
 class Server:
     """A server in the background. `addresses` are the bound ones, with real ports.
 
-    Leaving the `with` block drains for `drain_time` seconds at the most; `stop()` cuts at once.
+    Leaving the `with` block drains for `drain_time` seconds at the most; `stop()` cuts at once. A server serves once.
     """
 
     def __init__(self, server: _Server) -> None:
         self._server = server
-        self._binding = server.bound()
+        self._binding: AbstractContextManager[None] | None = None
         self._control: Control | None = None
         self._thread: threading.Thread | None = None
         self._task: Any = None
@@ -190,31 +209,30 @@ class Server:
         self._board: Board | None = None
         self._failure: BaseException | None = None
         self._final: Counters | None = None
+        self._ending = threading.Lock()
 
     @property
     def addresses(self) -> list[Address]:
-        """Where it listens."""
+        """Where it listens; empty before it is started."""
         return list(self._server.addresses)
 
     @property
     def address(self) -> Address:
         """The first address: for the usual server, which has one."""
+        if not self._server.addresses:
+            raise UsageError("the server is not started: use `with prise.listen(...) as server:`, or start() it")
         return self._server.addresses[0]
 
     def start(self) -> Self:
-        """Binds and serves. Raises what binding raises."""
-        self._binding.__enter__()
-        try:
+        """Binds and serves. Raises what binding raises, and then it may be tried again."""
+        with self._bound():
             if self._server.forks:
                 self._fork()
             else:
-                self._control = Control(drain_time=self._server.drain_time)
-                self._server.prepare(self._control)
-                self._thread = threading.Thread(target=self._run, name="prise-server", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._prepare(),), name="prise-server", daemon=True
+                )
                 self._thread.start()
-        except BaseException:
-            self._binding.__exit__(None, None, None)
-            raise
         return self
 
     def stats(self) -> Stats:
@@ -227,73 +245,105 @@ class Server:
         return Stats.of(work.snapshot() if work is not None else Counters())
 
     def drain(self, timeout: float | None = None) -> Stats:
-        """Stops accepting, lets conversations end (their input ends), cuts what is left after `timeout` seconds."""
+        """Stops accepting, lets conversations end (their input ends), cuts what is left after `timeout` seconds.
+
+        Waits until that is done and returns the final counts. Only in an `async with` block, whose end waits, it returns at once.
+        """
         self._order(self._server.drain_time if timeout is None else timeout)
         return self._join()
 
     def stop(self) -> Stats:
-        """Closes everything now."""
+        """Closes everything now; otherwise like `drain`."""
         self._order(0.0)
         return self._join()
+
+    @contextmanager
+    def _bound(self) -> Iterator[None]:
+        """Binds for good, unless what comes next fails."""
+        if self._binding is not None:
+            raise UsageError("the server was started already; a server serves once: call listen() again")
+        binding = self._server.bound()
+        binding.__enter__()
+        self._binding = binding
+        try:
+            yield
+        except BaseException:
+            self._binding = None
+            if self._control is not None:
+                self._control.close()
+            binding.__exit__(None, None, None)
+            raise
+
+    def _prepare(self) -> Work:
+        self._control = Control(drain_time=self._server.drain_time)
+        return self._server.prepare(self._control)
 
     def _order(self, seconds: float) -> None:
         if self._control is not None:
             self._control.drain(seconds)
         elif self._pid:
+            self._server.close_listeners()  # our copies; what waits there would wait for nobody
             tell(self._pipe, seconds)
 
     def _join(self) -> Stats:
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._pid:
-            os.waitpid(self._pid, 0)
-            self._pid = 0
-            os.close(self._pipe)
-        self._end()
-        if self._failure is not None:
+        if self._binding is None or self._task is not None:
+            return self.stats()
+        with self._ending:
+            if self._thread is not None:
+                self._thread.join()
+            if self._pid:
+                if status := reap(self._pid):
+                    log.error("the server process %d ended with %s", self._pid, how_ended(status))
+                self._pid = 0
+                close_private(self._pipe)
+            self._end()
             failure, self._failure = self._failure, None
+        if failure is not None:
             raise failure
         return self.stats()
 
     def _end(self) -> None:
         if self._final is None:
-            board, work = self._board, self._server.work
-            self._final = board.sum() if board is not None else work.snapshot() if work is not None else Counters()
+            work = self._server.work
+            self._final = final(self._board) if self._board is not None else work.snapshot() if work else Counters()
             if self._control is not None:
                 self._control.close()
+            assert self._binding is not None
             self._binding.__exit__(None, None, None)
 
-    def _run(self) -> None:
-        model = importlib.import_module(f"prise.servers.{self._server.service.model}")
-        assert self._server.work is not None
+    def _run(self, work: Work) -> None:
         try:
-            model.run(self._server.work)
+            importlib.import_module(f"prise.servers.{self._server.service.model}").run(work)
         except BaseException as error:
+            log.exception("the server failed")  # now, and not only when somebody joins us
             self._failure = error
+            work.close_listeners()
 
     def _fork(self) -> None:
         """A supervisor of its own, so that this process, which may have threads, forks once and never again."""
-        from prise.servers.processes import fork, on_sigterm
-
         self._board = self._server.make_board()
         read, self._pipe = os.pipe()
+        private.add(self._pipe)
 
         def body() -> None:
-            os.close(self._pipe)
             control = Control(read, self._server.drain_time)
             on_sigterm(lambda: control.drain(self._server.drain_time))
             self._server.run(control, self._board)
 
         try:
             self._pid = fork(body)
+        except OSError:
+            close_private(self._pipe)
+            raise
         finally:
             os.close(read)
 
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.drain()
 
     async def __aenter__(self) -> Self:
@@ -303,22 +353,23 @@ class Server:
 
         from prise.servers.asyncio import run_async
 
-        self._binding.__enter__()
-        self._control = Control(drain_time=self._server.drain_time)
-        self._task = asyncio.create_task(run_async(self._server.prepare(self._control)))
+        with self._bound():
+            self._task = asyncio.create_task(run_async(self._prepare()))
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         import asyncio
 
+        if self._task is None:
+            await asyncio.get_running_loop().run_in_executor(None, self.drain)
+            return
         self._order(self._server.drain_time)
-        if self._task is not None:
-            try:
-                await self._task
-            finally:
-                self._end()
-        else:
-            await asyncio.get_running_loop().run_in_executor(None, self._join)
+        try:
+            await self._task
+        finally:
+            self._end()
 
 
 @contextmanager
@@ -339,4 +390,4 @@ def _signals(control: Control, drain_time: float) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # None: it was not installed by Python

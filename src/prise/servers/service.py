@@ -12,7 +12,7 @@ from prise.core.conversation import Conversation, Spelling, model_for, spelling_
 from prise.core.counters import Counters
 from prise.core.limits import Limits
 from prise.core.pipeline import Pipeline
-from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow
+from prise.errors import FrameError, PeerError, TooSlow
 from prise.framing import Framing, framing_of
 from prise.layers.base import LayerFactory
 
@@ -42,9 +42,11 @@ class Service:
     ) -> Service:
         """Raises SpellingError or UsageError for what cannot work, before anything is bound."""
         spelling = spelling_of(conversation)
-        return cls(
+        service = cls(
             conversation, spelling, model_for(spelling, model), framing_of(framing), limits or Limits(), tuple(layers)
         )
+        service.pipeline()  # a framing and limits that exclude each other, a layer that cannot be made
+        return service
 
     def pipeline(self) -> Pipeline:
         return Pipeline(self.framing, self.limits.message_size, self.layers)
@@ -56,15 +58,14 @@ class Service:
     def ended(self, connection: BaseConnection, error: BaseException | None, counters: Counters) -> None:
         """The one policy for conversations that end badly, in every model: say it, count it, go on serving.
 
-        A peer that leaves is no news. What the peer did wrong is a warning; what the conversation did wrong is an error, with
-        the traceback. An error of another connection (the conversation was a client somewhere else) is the conversation's.
+        A peer that leaves is no news; a connection that breaks is counted where that is seen. What the peer did wrong is a
+        warning; what the conversation did wrong is an error, with the traceback. An error of another connection (the
+        conversation was a client somewhere else) is the conversation's.
         """
         if error is None or not isinstance(error, Exception):
             return
         if isinstance(error, PeerError) and error.peer is connection.peer:
-            if isinstance(error, ConnectionLost):
-                counters.error_lost += 1
-            elif isinstance(error, FrameError):
+            if isinstance(error, FrameError):
                 counters.error_frame += 1
                 log.warning("connection %d from %s: %s", connection.id, connection.peer, error)
             elif isinstance(error, TooSlow):
@@ -73,7 +74,11 @@ class Service:
             return
         counters.error_conversation += 1
         log.error(
-            "connection %d from %s: the conversation %s failed", connection.id, connection.peer, self.name, exc_info=error
+            "connection %d from %s: the conversation %s failed",
+            connection.id,
+            connection.peer,
+            self.name,
+            exc_info=error,
         )
 
 

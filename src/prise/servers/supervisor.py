@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prise.servers.control import Control, tell
-from prise.servers.processes import fork, on_sigterm
+from prise.servers.forking import close_private, fork, how_ended, kill, on_sigterm, private, reap
 
 log = logging.getLogger("prise")
 
@@ -37,10 +37,21 @@ class _Worker:
 
 
 class Supervisor:
-    """body(number, control): what worker `number` runs; it returns when its control says so."""
+    """body(number, control): what worker `number` runs; it returns when its control says so.
 
-    def __init__(self, body: Callable[[int, Control], None], count: int, control: Control, drain_time: float) -> None:
+    drain_time: seconds for workers that are told to end by others. on_drain: called when the end begins.
+    """
+
+    def __init__(
+        self,
+        body: Callable[[int, Control], None],
+        count: int,
+        control: Control,
+        drain_time: float,
+        on_drain: Callable[[], object],
+    ) -> None:
         self._body = body
+        self._on_drain = on_drain
         self._count = count
         self._control = control
         self._drain_time = drain_time
@@ -61,6 +72,7 @@ class Supervisor:
                 for number, when in list(self._due.items()):
                     if when <= time.monotonic() and not self._control.draining:
                         self._start(number)
+            self._on_drain()
             told: float | None = None
             while self._workers:
                 left = self._control.left() or 0.0
@@ -73,37 +85,37 @@ class Supervisor:
                     last = time.monotonic() + left + _LAST_GRACE
                 if time.monotonic() >= last:
                     for worker in self._workers.values():
-                        os.kill(worker.pid, signal.SIGKILL)
+                        kill(worker.pid, signal.SIGKILL)
                 self._wait(max(last - time.monotonic(), 0.05))
         finally:
             self._selector.close()
 
     def _start(self, number: int) -> None:
         self._due.pop(number, None)
-        read, pipe = os.pipe()
-        ended, write = os.pipe()
-        others = [descriptor for worker in self._workers.values() for descriptor in (worker.pipe, worker.ended)]
+        pipes: list[int] = []
 
         def body() -> None:
             self._selector.close()
             self._control.close()
-            for descriptor in (*others, pipe, ended):  # else a worker would keep its brothers' pipes open
-                os.close(descriptor)
+            private.add(write)
             control = Control(read, self._drain_time)
             on_sigterm(lambda: control.drain(self._drain_time))
             self._body(number, control)
 
         try:
+            pipes += os.pipe()
+            pipes += os.pipe()
+            read, pipe, ended, write = pipes
+            private.update((pipe, ended))
             pid = fork(body)
         except OSError as error:
             log.error("cannot start worker %d: %s", number, error)
-            for descriptor in (pipe, ended):
-                os.close(descriptor)
+            for descriptor in pipes:
+                close_private(descriptor)
             self._due[number] = time.monotonic() + _LONGEST_DELAY
             return
-        finally:
-            os.close(read)
-            os.close(write)
+        os.close(read)
+        os.close(write)
         self._workers[ended] = _Worker(number, pid, pipe, ended, time.monotonic())
         self._selector.register(ended, selectors.EVENT_READ)
 
@@ -118,14 +130,19 @@ class Supervisor:
 
     def _bury(self, worker: _Worker) -> None:
         self._selector.unregister(worker.ended)
-        os.close(worker.ended)
-        os.close(worker.pipe)
-        _, status = os.waitpid(worker.pid, 0)
+        close_private(worker.ended)
+        close_private(worker.pipe)
+        status = reap(worker.pid)
         if self._control.draining:
             return
         now = time.monotonic()
         delay = 0.0 if now - worker.born > _HEALTHY else self._delays.get(worker.number, 0.0)
         self._delays[worker.number] = min(max(delay * 2, _FIRST_DELAY), _LONGEST_DELAY)
         self._due[worker.number] = now + delay
-        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
-        log.error("worker %d (process %d) ended with %s; a new one starts in %.1f s", worker.number, worker.pid, how, delay)
+        log.error(
+            "worker %d (process %d) ended with %s; a new one starts in %.1f s",
+            worker.number,
+            worker.pid,
+            how_ended(status),
+            delay,
+        )

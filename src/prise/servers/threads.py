@@ -21,12 +21,13 @@ def run(work: Work) -> None:
 
 
 class ThreadsModel(AcceptLoop):
+    publish_every = 0.1
+
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._live: dict[Connection, str | None] = {}
         self._ended: deque[Connection] = deque()
-        self._counting = threading.Lock()  # stats() comes from other threads
-        work.live = self._live_counters
+        work.live = lambda: [connection._counters for connection in self._live]
 
     @property
     def running(self) -> int:
@@ -34,15 +35,17 @@ class ThreadsModel(AcceptLoop):
 
     def start(self, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
         service = self.work.service
-        connection = Connection(sock, service.pipeline(), service.limits, Counters(), sockaddr)
-        with self._counting:
+        connection = Connection(
+            sock, service.pipeline(), service.limits, Counters(), sockaddr, service.limits.linger_time
+        )
+        with self.work.counting:
             self._live[connection] = key
         # Daemon threads: a conversation that ignores the end of its input cannot keep the process from ending.
         thread = threading.Thread(target=self._serve, args=(connection,), name=f"prise-{connection.id}", daemon=True)
         try:
             thread.start()
         except RuntimeError:
-            with self._counting:
+            with self.work.counting:
                 del self._live[connection]
             raise
 
@@ -57,7 +60,7 @@ class ThreadsModel(AcceptLoop):
             error = raised
         try:
             service.ended(connection, error, connection._counters)
-            connection.close(linger=service.limits.linger_time)
+            connection.close()
         except Exception:
             logging.getLogger("prise").exception("connection %d: cannot close", connection.id)
         finally:
@@ -67,9 +70,8 @@ class ThreadsModel(AcceptLoop):
     def reap(self) -> None:
         while self._ended:
             connection = self._ended.popleft()
-            with self._counting:
-                key = self._live.pop(connection)
-                self.acceptor.release(key)
+            with self.work.counting:
+                self.acceptor.release(self._live.pop(connection))
                 add(self.work.counters, connection._counters)
 
     def end_input(self) -> None:
@@ -79,7 +81,3 @@ class ThreadsModel(AcceptLoop):
     def cut(self) -> None:
         for connection in list(self._live):
             connection.abort()
-
-    def _live_counters(self) -> list[Counters]:
-        with self._counting:
-            return [connection._counters for connection in self._live]

@@ -3,6 +3,7 @@ server has drained or was cut."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,8 @@ from prise.transports import Listening
 class Work:
     """service: what is served. listeners: bound already. control: how it is told to stop.
 
-    counters: of this process. live: further counters that count now (a thread's, a child's); the model sets it.
+    counters: of this process. live: further counters that count now (a thread's, a child's); the model sets it, and holds
+    `counting` while it moves counts from there to `counters`.
     board, first_row: shared memory, where this process has the rows from `first_row` on: one for itself, the rest for
     children; None where nothing is shared.
     """
@@ -27,6 +29,7 @@ class Work:
     control: Control
     counters: Counters = field(default_factory=Counters)
     live: Callable[[], list[Counters]] = list
+    counting: threading.Lock = field(default_factory=threading.Lock)
     board: Board | None = None
     first_row: int = 0
     child_rows: int = 0
@@ -34,13 +37,14 @@ class Work:
     def publish(self) -> None:
         """Makes this process's counts visible to its parent."""
         if self.board is not None:
-            self.board.write(self.first_row, Counters.sum([self.counters, *self.live()]))
+            self.board.write(self.first_row, self.snapshot())
 
     def snapshot(self) -> Counters:
-        """All counts, as far as this process knows them."""
-        return Counters.sum([self.counters, *self.live()])
+        """All counts, as far as this process knows them. From any thread."""
+        with self.counting:
+            return Counters.sum([self.counters, *self.live()])
 
     def close_listeners(self) -> None:
-        """This process accepts no more. A Unix path is removed by whoever bound it, not here."""
+        """This process accepts no more. A Unix path is removed by the process that bound it, and by no other."""
         for listening in self.listeners:
-            listening.close(unlink=False)
+            listening.close()

@@ -1,10 +1,10 @@
 """For testing conversations: without any socket, over a pair of connections in memory, or against every model.
 
-    replies = prise.testing.play(form, ["Zoé", "FIN"])            a generator conversation, no I/O at all
-    left, right = prise.testing.pair(framing="lines")             two connected Connections
-    prise.connect("mem:room"), prise.listen(f, "mem:room")        clients and servers without the network
-    prise.testing.conformance.CASES                               what every model must do, as callable checks
-    prise.testing.FakeClock                                       time that moves when the test says so
+replies = prise.testing.play(form, ["Zoé", "FIN"])            a generator conversation, no I/O at all
+left, right = prise.testing.pair(framing="lines")             two connected Connections
+prise.connect("mem:room"), prise.listen(f, "mem:room")        clients and servers without the network
+prise.testing.conformance.CASES                               what every model must do, as callable checks
+prise.testing.FakeClock                                       time that moves when the test says so
 """
 
 from __future__ import annotations
