@@ -210,7 +210,7 @@ def dialled(run: Loop | None, address: Any, timeout: float | None = 10.0) -> soc
 
 @pytest.fixture(params=[pytest.param(None, id="blocking"), *loops()])
 def colour(request: pytest.FixtureRequest) -> Loop | None:
-    return request.param  # type: ignore[no-any-return]
+    return request.param
 
 
 def test_a_name_is_reached(colour: Loop | None) -> None:

@@ -130,7 +130,7 @@ def test_a_peer_that_stays_behind_is_given_up():
         results = [connection.post(BIG) for _ in range(200)]
         assert results.index(False) < 150, "bounded by what the system keeps, and the outbox"
         assert not any(results[results.index(False) :])
-        with pytest.raises(TooSlow, match="the peer left .* bytes unread") as caught:
+        with pytest.raises(TooSlow, match=r"the peer left .* bytes unread") as caught:
             connection.receive()
         assert (caught.value.operation, caught.value.peer) == ("post", connection.peer)
         with pytest.raises(TooSlow):

@@ -42,7 +42,7 @@ async def coroutine(connection: Any) -> None:
 def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     model, spelling, *options = sys.argv[1:]
-    values = dict(option.split("=") for option in options if "=" in option)
+    values: dict[str, Any] = dict(option.split("=") for option in options if "=" in option)
     workers = int(values.pop("workers", 1))
     drain_time = float(values.pop("drain_time", 10))
     prise.serve(
@@ -51,7 +51,7 @@ def main() -> None:
         model=model,
         workers=workers,
         drain_time=drain_time,
-        limits=prise.Limits(linger_time=0.5, **{name: float(value) for name, value in values.items()}),
+        limits=prise.Limits(**{"linger_time": 0.5, **{name: float(value) for name, value in values.items()}}),
         ready=lambda addresses: print(addresses[0].port, flush=True),
     )
 
