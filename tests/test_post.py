@@ -98,12 +98,13 @@ def test_opened_used_and_closed_under_fire(background):
                 connection.post(f"for {connection.id}")
 
     firing = [background.submit(fire) for _ in range(3)]
-    for _ in range(200):
+    for _ in range(50):
         with talk(unix=True, limits=roomy()) as (connection, peer):
+            reading = background.submit(read_all, peer)
             current[:] = [connection]
             connection.send(f"for {connection.id}")
             connection.close()
-            lost += [line for line in read_all(peer).splitlines() if line != b"for %d" % connection.id]
+            lost += [line for line in reading.result().splitlines() if line != b"for %d" % connection.id]
     stop.set()
     for each in firing:
         each.result(PATIENCE)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import prise
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "prise"
 LOCKS = [*sorted((ROOT / "requirements").glob("*.txt")), ROOT / "benchmarks" / "requirements.txt"]
@@ -60,9 +62,10 @@ def test_import_prise_leaves_the_slow_modules_for_those_who_use_them(bare_enviro
     assert not loaded & {"asyncio", "concurrent", "ssl", "sqlite3", "multiprocessing", "gettext", "click", "uvloop"}
 
 
-def test_the_version_of_the_package_is_that_of_the_project():
+def test_the_version_stands_in_one_place():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert importlib.metadata.version("prise") == project["version"]
+    assert project["dynamic"] == ["version"]
+    assert importlib.metadata.version("prise") == prise.__version__
     assert project["dependencies"] == []
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -92,6 +93,8 @@ class RawLink:
         self._shutdown(socket.SHUT_WR)
 
     def abort(self) -> None:
+        # Closed with a reset: a peer that is still sending would otherwise probe a window that never opens again, for a minute.
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._shutdown(socket.SHUT_RDWR)
 
     def __iter__(self) -> Iterator[bytes]:

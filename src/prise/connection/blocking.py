@@ -146,26 +146,27 @@ class Connection(PostingConnection):
         """Waits until something may be there, or a deadline has come. Raises TooSlow if one has come already."""
         now, limits, begun = time.monotonic(), self._limits, self._pipeline.decoder.pending
         silent = min(self._silent_for, now - self._posted_at)  # seconds without a byte in either direction
-        left, late = math.inf, None
+        left, reason, seconds = math.inf, "no message in the time given", 0.0
         if limits.idle_time is not None:
-            left, late = limits.idle_time - silent, ("nothing arrived for {seconds:g} s", limits.idle_time)
+            left, seconds = limits.idle_time - silent, limits.idle_time
+            reason = "nothing arrived for {seconds:g} s"
         if begun and limits.message_time is not None and limits.message_time - self._begun_for < left:
-            left = limits.message_time - self._begun_for
-            late = ("a message was not complete after {seconds:g} s", limits.message_time)
-        if deadline is not None and deadline - now < left:
-            left, late = deadline - now, None
+            left, seconds = limits.message_time - self._begun_for, limits.message_time
+            reason = "a message was not complete after {seconds:g} s"
+        own = deadline is None or deadline - now >= left  # a limit of ours comes first, not the caller's patience
+        if not own and deadline is not None:
+            left, reason = deadline - now, "no message in the time given"
         if left > 0:
             wait_for(self._sock, select.POLLIN, left)
             waited = time.monotonic() - now
             self._silent_for = silent + waited
             if begun:
                 self._begun_for += waited
-        elif late is None:  # the caller's own patience, which may start again
-            raise TooSlow("no message in the time given", operation="receive", **self._ends)
-        else:
-            reason, seconds = late
-            self._error = TooSlow(reason, operation="receive", seconds=seconds, **self._ends)
-            raise self._error
+            return
+        late = TooSlow(reason, operation="receive", seconds=seconds, **self._ends)
+        if own:
+            self._error = late  # there is no way on; the caller's own patience may start again
+        raise late
 
     # -- sending -----------------------------------------------------------------------------------------------------
 

@@ -25,9 +25,8 @@ class GeneratorConnection(LoopedConnection):
         super().__init__(sock, pipeline, host, sockaddr)
         self._conversation = conversation
         self._generator: Generator[Any, Any, Any] | None = None
-        self._inbox: deque[Any] | None = (
-            None  # messages that backpressure kept from the conversation; most have none ever
-        )
+        # Messages that backpressure kept from the conversation; most have none ever.
+        self._inbox: deque[Any] | None = None
 
     def send(self, message: Any) -> None:
         """Sends a message besides the one that is yielded; it is queued and goes out at the end of the turn."""

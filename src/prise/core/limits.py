@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from prise.errors import UsageError
@@ -9,7 +10,7 @@ from prise.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds on what peers may use. None switches a bound off, except `message_size`, `outbox_mark` and `outbox_size`.
+    """Bounds on what peers may use. None switches a bound off, except `message_size`, `outbox_*` and `linger_time`.
 
     connections: open connections in all; at the limit the server stops accepting and the kernel queues (default 2,000).
     connections_per_peer: open connections from one IPv4 address or one IPv6 /64; more are refused at once (default 1,000).
@@ -39,7 +40,7 @@ class Limits:
             value = getattr(self, field.name)
             if value is None and field.name not in ("message_size", "outbox_mark", "outbox_size", "linger_time"):
                 continue
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
                 raise UsageError(
                     "the limit {name} must be a number above 0, not {value!r}", name=field.name, value=value
                 )
