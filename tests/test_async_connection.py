@@ -537,6 +537,7 @@ def test_a_peer_that_pipelines_is_not_read_further_while_the_conversation_is_els
         connection.abort()
 
     done: list[int] = []
+    server: Any = None
 
     async def main() -> None:
         nonlocal server
@@ -555,7 +556,6 @@ def test_a_peer_that_pipelines_is_not_read_further_while_the_conversation_is_els
                 await until(lambda: bool(done))
                 await pouring
 
-    server: Any = None
     run(main())
     assert done[0] <= 3 * 65536
 
@@ -890,6 +890,7 @@ def test_descriptors_used_again_during_a_drain_stay_watched(run: Run) -> None:
         clients.extend([await prise.connect(elsewhere.address) for _ in range(4)])
 
     clients: list[AsyncConnection] = []
+    elsewhere: Any = None
 
     async def main() -> None:
         nonlocal elsewhere
@@ -904,7 +905,6 @@ def test_descriptors_used_again_during_a_drain_stay_watched(run: Run) -> None:
                 assert await client.ask("are you heard?", timeout=2) == "are you heard?"
                 await client.close()
 
-    elsewhere: Any = None
     run(main())
     assert len(clients) == 4
 

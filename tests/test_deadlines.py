@@ -140,6 +140,7 @@ class Machine(RuleBasedStateMachine):
         due = list(self.deadlines.due(self.now))
         assert sorted(map(repr, due)) == sorted(repr(item) for item, when in self.model.items() if when <= self.now)
         for item in due:
+            assert isinstance(item, Item)
             del self.model[item]
 
     @invariant()

@@ -51,7 +51,7 @@ def driver(request: pytest.FixtureRequest) -> Callable[[Steps], socket.socket]:
 
 @pytest.fixture(params=loops())
 def run(request: pytest.FixtureRequest) -> Loop:
-    return request.param  # type: ignore[no-any-return]
+    return request.param
 
 
 def tcp(sockaddr: Any) -> Endpoint:
@@ -205,7 +205,7 @@ def dialled(run: Loop | None, address: Any, timeout: float | None = 10.0) -> soc
         return dial(address, timeout=timeout)
     sock = run(dial_async(address, timeout=timeout))
     assert not sock.getblocking()
-    return sock  # type: ignore[no-any-return]
+    return sock
 
 
 @pytest.fixture(params=[pytest.param(None, id="blocking"), *loops()])

@@ -230,7 +230,12 @@ def test_each_conversation_has_its_own_context(model: str) -> None:
 
     with serving(who, model) as server, prise.connect(server.address) as one, prise.connect(server.address) as other:
         if model == "select":
-            assert [one.ask("Zoé"), other.ask("Léo"), one.ask("-"), other.ask("-")] == ["nobody", "nobody", "Zoé", "Léo"]
+            assert [one.ask("Zoé"), other.ask("Léo"), one.ask("-"), other.ask("-")] == [
+                "nobody",
+                "nobody",
+                "Zoé",
+                "Léo",
+            ]
 
 
 def test_conversations_that_talk_to_each_other(model: str) -> None:

@@ -49,7 +49,7 @@ def test_frozen_and_by_keyword_only() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Limits().connections = 1  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Limits(10)  # type: ignore[misc]
+        Limits(10)  # type: ignore[call-arg]
 
 
 def test_a_variation_is_made_with_replace() -> None:

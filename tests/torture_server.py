@@ -45,13 +45,14 @@ def main() -> None:
     values: dict[str, Any] = dict(option.split("=") for option in options if "=" in option)
     workers = int(values.pop("workers", 1))
     drain_time = float(values.pop("drain_time", 10))
+    limits: dict[str, Any] = {"linger_time": 0.5, **{name: float(value) for name, value in values.items()}}
     prise.serve(
         globals()[spelling],
         "127.0.0.1:0",
         model=model,
         workers=workers,
         drain_time=drain_time,
-        limits=prise.Limits(**{"linger_time": 0.5, **{name: float(value) for name, value in values.items()}}),
+        limits=prise.Limits(**limits),
         ready=lambda addresses: print(addresses[0].port, flush=True),
     )
 

@@ -28,12 +28,14 @@ class TextLines(Coded):
         return TextLinesDecoder(limit)
 
     def encode(self, message: Any, /) -> bytes:
+        if not isinstance(message, str):
+            return super().encode(message)  # which refuses it
+        if "\n" in message or message[-1:] == "\r":
+            raise not_one_line("\n" in message)
         try:
-            if "\n" not in message and message[-1:] != "\r":
-                return (message + "\n").encode()  # type: ignore[no-any-return]
-        except (TypeError, UnicodeEncodeError):
-            return super().encode(message)  # which refuses what is no text, or not in UTF-8
-        raise not_one_line("\n" in message)
+            return (message + "\n").encode()
+        except UnicodeEncodeError:
+            return super().encode(message)  # the same
 
 
 class TextLinesDecoder(LinesDecoder):

@@ -24,8 +24,10 @@ class Board:
         return Counters(self._cells[row * _WIDTH : (row + 1) * _WIDTH])
 
     def write(self, row: int, counters: Counters) -> None:
-        for place, value in enumerate(counters.values(), row * _WIDTH):
-            self._cells[place] = value
+        # `accepted` and `closed` stand first and are written last: who sees a connection closed sees all that it counted.
+        values = counters.values()
+        for place in (*range(2, _WIDTH), 0, 1):
+            self._cells[row * _WIDTH + place] = values[place]
 
     def shared(self, row: int) -> Counters:
         """Counters that live in the row itself: slower than plain ones, and visible to everybody at once."""

@@ -95,7 +95,13 @@ class LoopServer:
     def _accept(self, listening: Listening) -> None:
         service = self.work.service
         for sock, sockaddr, key in self._acceptor.accept(listening):
-            connection = self._kind(sock, service.pipeline(), self._host, service.conversation, sockaddr)
+            try:
+                connection = self._kind(sock, service.pipeline(), self._host, service.conversation, sockaddr)
+            except Exception as error:  # a layer that cannot be made just now
+                sock.close()
+                self._acceptor.release(key)
+                self._acceptor.exhausted(f"cannot start a conversation: {error}")
+                continue
             self.connections[connection] = key
             try:
                 connection.begin()

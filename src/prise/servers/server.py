@@ -130,18 +130,25 @@ class _Server:
     def bound(self) -> Iterator[None]:
         """Binds all addresses, or none; a Unix path that we made is removed at the end."""
         self.listeners = []
+        _bound.add(self)
         try:
             for address in self.where:
                 self.listeners += bind(address)
             self.addresses = [listening.address for listening in self.listeners]
             yield
         finally:
+            _bound.discard(self)
             self.close_listeners()
 
     def close_listeners(self) -> None:
         """In this process; while another one has them too, it goes on accepting."""
         for listening in self.listeners:
             listening.close()
+
+    def close_others(self) -> None:
+        """In a forked process: the listeners of other servers, which would accept, from our copy, long after they have ended."""
+        for other in _bound - {self}:
+            other.close_listeners()
 
     def prepare(self, control: Control) -> Work:
         """The work of a model that runs in this process."""
@@ -162,6 +169,7 @@ class _Server:
         board = board or self.make_board()
 
         def worker(number: int, control: Control) -> None:
+            self.close_others()
             first = number * self._rows
             before = board.read(first)  # of the worker that died in our place: the counts go on
             before.closed = before.accepted
@@ -183,6 +191,10 @@ class _Server:
 
     def make_board(self) -> Board:
         return Board(self.workers * self._rows)
+
+
+_bound: set[_Server] = set()
+"""The servers of this process that listen now."""
 
 
 def final(board: Board) -> Counters:
@@ -326,6 +338,7 @@ class Server:
         private.add(self._pipe)
 
         def body() -> None:
+            self._server.close_others()
             control = Control(read, self._server.drain_time)
             on_sigterm(lambda: control.drain(self._server.drain_time))
             self._server.run(control, self._board)

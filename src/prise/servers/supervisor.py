@@ -86,7 +86,7 @@ class Supervisor:
                 if time.monotonic() >= last:
                     for worker in self._workers.values():
                         kill(worker.pid, signal.SIGKILL)
-                self._wait(max(last - time.monotonic(), 0.05))
+                self._wait(left or max(last - time.monotonic(), 0.05))
         finally:
             self._selector.close()
 
