@@ -54,7 +54,7 @@ def test_what_goes_on_is_counted_while_it_goes_on(listen):
             clients = [stack.enter_context(prise.connect(server.address)) for _ in range(3)]
             for client in clients:
                 assert client.ask("12345", timeout=PATIENCE) == "12345"
-            until(lambda: server.stats().bytes_sent == 18, "all is counted")
+            until(lambda: server.stats().bytes_sent == 18 and server.stats().total == 3, "all is counted")
             stats = server.stats()
             assert (stats.open, stats.total) == (3, 3)
             assert (stats.messages_received, stats.bytes_received, stats.messages_sent) == (3, 18, 3)
@@ -140,7 +140,7 @@ def test_no_count_goes_down_while_conversations_come_and_go():
 
     with prise.listen(echo, "127.0.0.1:0", model="threads", limits=LIMITS) as server, ThreadPoolExecutor() as pool:
         watching = pool.submit(watch, server)
-        for _ in range(200):
+        for _ in range(60):
             with prise.connect(server.address) as client:
                 assert client.ask("hello", timeout=PATIENCE) == "hello"
         stop.set()
@@ -150,7 +150,7 @@ def test_no_count_goes_down_while_conversations_come_and_go():
         assert before.messages_received <= after.messages_received
         assert before.bytes_sent <= after.bytes_sent
         assert after.open >= 0
-    assert server.stats().messages_received == 200
+    assert server.stats().messages_received == 60
 
 
 def test_those_over_the_limit_per_peer_are_counted_apart(listen):
