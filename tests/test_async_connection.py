@@ -188,6 +188,27 @@ def test_what_was_sent_arrives_before_the_close(run: Run) -> None:
     assert heard == [big] * 5
 
 
+def test_receiving_after_the_close_ends(run: Run) -> None:
+    """Also when more messages had arrived than were decoded: those are not handed out any more, and nobody hangs."""
+
+    async def many(connection: AsyncConnection) -> None:
+        connection.post("\n" * 199)
+
+    async def main() -> None:
+        async with serving(many, framing="chunks | text") as server:
+            client = await prise.connect(server.address)
+            assert await client.receive() == ""
+            assert client._decoder.more
+            await client.close()
+            assert [message async for message in client] == [""] * 63
+            assert await client.receive() is None
+            assert await client.receive(timeout=PATIENCE) is None
+            with pytest.raises(prise.ConnectionLost, match="the connection is closed"):
+                await client.send("too late")
+
+    run(main())
+
+
 def test_closing_from_two_tasks(run: Run) -> None:
     async def stuck(connection: AsyncConnection) -> None:
         await connection.receive()
@@ -590,6 +611,31 @@ def test_a_reset_while_the_conversation_is_elsewhere_costs_nothing(run: Run, lis
     assert stats.errors == {"conversation": 0, "frame": 0, "too_slow": 0, "lost": 1 if listens else 0}
 
 
+def test_a_peer_that_is_gone_is_not_too_slow_as_well(run: Run) -> None:
+    async def elsewhere(connection: AsyncConnection) -> None:
+        await connection.receive()
+        connection.post("x" * 6_000_000)
+        await go_on.wait()
+        ends.append(await connection.receive())
+
+    go_on = asyncio.Event()
+    ends: list[Any] = []
+
+    async def main() -> prise.Stats:
+        limits = Limits(write_time=0.1, linger_time=0.2, outbox_size=8_000_000, outbox_mark=8_000_000)
+        async with serving(elsewhere, limits) as server:
+            client = raw_client(server)
+            client.sendall(b"go\n")
+            await until(lambda: server.stats().messages_sent == 1)
+            reset(client)
+            await asyncio.sleep(0.3)
+            go_on.set()
+        return server.stats()
+
+    assert run(main()).errors == {"conversation": 0, "frame": 0, "too_slow": 0, "lost": 1}
+    assert ends == [None]
+
+
 def test_a_lost_connection_is_counted_once(run: Run) -> None:
     async def talker(connection: AsyncConnection) -> None:
         while True:
@@ -663,9 +709,10 @@ def test_answers_in_front_of_a_bad_frame_reach_a_peer_that_reads_late(run: Run) 
         limits = Limits(message_size=100, outbox_mark=8_000_000, outbox_size=8_000_000, linger_time=0.2)
         async with serving(echo_big, limits) as server:
             with raw_client(server) as client:
-                client.sendall(b"7500000\n" + b"x" * 1000)
-                await until(lambda: server.stats().messages_received == 1)
-                await asyncio.sleep(0.05)
+                client.sendall(b"7500000\n")
+                await until(lambda: server.stats().messages_sent == 1)
+                client.sendall(b"x" * 1000)
+                await until(lambda: server.stats().errors["frame"] == 1)
                 return len(await read(client))
 
     assert run(main()) == 7_500_001
@@ -710,20 +757,23 @@ def test_too_slow_while_the_conversation_is_elsewhere_is_counted(run: Run) -> No
 
 
 def test_silence_does_not_count_while_the_conversation_is_elsewhere(run: Run) -> None:
-    """The peer waits for its answer; afterwards it gets the whole idle time again."""
+    """The peer waits for its answer, or for nothing; afterwards it gets the whole idle time again."""
 
     async def thinker(connection: AsyncConnection) -> None:
         async for message in connection:
-            await asyncio.sleep(0.4)
-            await connection.send(message)
+            await asyncio.sleep(1.0)
+            if message != "think":
+                await connection.send(message)
 
     async def main() -> None:
         async with (
-            serving(thinker, Limits(idle_time=0.2, linger_time=0.2)) as server,
+            serving(thinker, Limits(idle_time=0.6, linger_time=0.2)) as server,
             prise.connect(server.address) as client,
         ):
-            assert await client.ask("think") == "think"
-            await asyncio.sleep(0.1)
+            await client.send("think")
+            await asyncio.sleep(1.4)
+            assert await client.ask("say") == "say"
+            await asyncio.sleep(0.3)
             assert await client.ask("again") == "again"
 
     run(main())

@@ -214,6 +214,23 @@ def test_silence_is_an_error_with_a_last_word(model: str) -> None:
         assert read(client) == b"nothing arrived for {seconds:g} s\n"
 
 
+def test_after_a_last_word_the_connection_is_not_broken(model: str) -> None:
+    """What a slow peer still sends is read away for a while: a reset could destroy the word that is on its way."""
+
+    def patient(connection: GeneratorConnection) -> Any:
+        try:
+            yield None
+        except prise.TooSlow:
+            return "goodbye"
+
+    with serving(patient, model, Limits(message_time=0.1, linger_time=5.0)) as server, client_of(server) as client:
+        client.sendall(b"half a mes")
+        assert client.recv(100) == b"goodbye\n"
+        assert client.recv(100) == b""
+        for _ in range(3):
+            client.sendall(b"sage")  # a reset would be noticed here
+
+
 def test_each_conversation_has_its_own_context(model: str) -> None:
     name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
     ended = []
@@ -468,6 +485,50 @@ def test_a_broadcast_to_a_stuck_peer_gives_up_that_peer_only(model: str) -> None
             assert healthy.ask("still here?", timeout=PATIENCE) == "still here?"
             assert len(room) == 1
     assert errors(server.stats()) == {"too_slow": 1}
+
+
+@pytest.mark.parametrize("spelling", ["generator", "coroutine"])
+def test_given_up_in_the_moment_when_the_peer_ends(model: str, spelling: str) -> None:
+    """The end is seen first; the reason is told all the same, and counted once."""
+    victims: list[Any] = []
+    peers: list[socket.socket] = []
+
+    def generator(connection: GeneratorConnection) -> Any:
+        victims.append(connection)
+        while True:
+            yield None
+
+    async def coroutine(connection: prise.AsyncConnection) -> None:
+        victims.append(connection)
+        async for _ in connection:
+            pass
+
+    def pusher(connection: GeneratorConnection) -> Any:
+        yield None
+        peers[0].shutdown(socket.SHUT_WR)
+        while victims[0].post("x" * 9_999):
+            pass
+
+    def any_of_them(connection: GeneratorConnection) -> Any:
+        yield from (pusher if victims else generator)(connection)
+
+    async def any_coroutine(connection: prise.AsyncConnection) -> None:
+        if not victims:
+            return await coroutine(connection)
+        await connection.receive()
+        peers[0].shutdown(socket.SHUT_WR)
+        while victims[0].post("x" * 9_999):
+            pass
+
+    limits = Limits(outbox_size=100_000, linger_time=0.2)
+    conversation = any_of_them if spelling == "generator" else any_coroutine
+    with serving(conversation, model, limits) as server, client_of(server) as victim:
+        peers.append(victim)
+        until(lambda: bool(victims))
+        with client_of(server) as push:
+            push.sendall(b"now\n")
+            until(lambda: server.stats().total == 2 and server.stats().open == 0)
+        assert errors(server.stats()) == {"too_slow": 1}
 
 
 # -- layers --------------------------------------------------------------------------------------------------------------

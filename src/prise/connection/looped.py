@@ -399,13 +399,16 @@ class LoopedConnection(BaseConnection):
     def post_encoded(self, data: bytes) -> bool:
         if self._loop.thread == get_ident():
             return self._post(data)
-        if self._state != OPEN:
+        if self._state or self._error is not None:
             return False
         with self._loop.lock:
             fits = self._posted_size + len(data) <= self._limits.outbox_size
             if fits:
                 self._posted_size += len(data)
-        self._loop.call((lambda: self._post_from_outside(data)) if fits else self._give_up)
+        if fits:
+            self._loop.call(lambda: self._post_from_outside(data))
+        else:
+            self._give_up()
         return fits
 
     def _post_from_outside(self, data: bytes) -> None:

@@ -37,6 +37,9 @@ def run(work: Work) -> None:
 
 class ProcessesModel(AcceptLoop):
     def __init__(self, work: Work) -> None:
+        if work.board is not None:
+            work.publish()  # what a predecessor has counted, from where
+            work.counters = work.board.shared(work.first_row)  # we go on: so all of us are up to date at any time
         super().__init__(work)
         if work.child_rows:
             assert work.board is not None
