@@ -608,7 +608,7 @@ def test_a_reset_while_the_conversation_is_elsewhere_costs_nothing(run: Run, lis
 
     stats = run(main())
     assert ends == ([None] if listens else ["hello"])
-    assert stats.errors == {"conversation": 0, "frame": 0, "too_slow": 0, "lost": 1 if listens else 0}
+    assert stats.errors == {"conversation": 0, "frame": 0, "handshake": 0, "too_slow": 0, "lost": 1 if listens else 0}
 
 
 def test_a_peer_that_is_gone_is_not_too_slow_as_well(run: Run) -> None:
@@ -632,7 +632,7 @@ def test_a_peer_that_is_gone_is_not_too_slow_as_well(run: Run) -> None:
             go_on.set()
         return server.stats()
 
-    assert run(main()).errors == {"conversation": 0, "frame": 0, "too_slow": 0, "lost": 1}
+    assert run(main()).errors == {"conversation": 0, "frame": 0, "handshake": 0, "too_slow": 0, "lost": 1}
     assert ends == [None]
 
 
@@ -650,7 +650,7 @@ def test_a_lost_connection_is_counted_once(run: Run) -> None:
             await until(lambda: server.stats().open == 0)
         return server.stats()
 
-    assert run(main()).errors == {"conversation": 0, "frame": 0, "too_slow": 0, "lost": 1}
+    assert run(main()).errors == {"conversation": 0, "frame": 0, "handshake": 0, "too_slow": 0, "lost": 1}
 
 
 def test_messages_before_a_reset_are_taken(run: Run) -> None:
@@ -752,7 +752,7 @@ def test_too_slow_while_the_conversation_is_elsewhere_is_counted(run: Run) -> No
         await original(connection)
 
     elsewhere = remembered
-    assert run(main()).errors == {"conversation": 0, "frame": 0, "too_slow": 1, "lost": 0}
+    assert run(main()).errors == {"conversation": 0, "frame": 0, "handshake": 0, "too_slow": 1, "lost": 0}
     assert cleaned == [True]
 
 
@@ -1080,7 +1080,7 @@ def test_posting_to_a_stuck_peer_gives_it_up_once(run: Run, spelling: str) -> No
                 await until(lambda: server.stats().open == 0)
         return server.stats()
 
-    assert run(main()).errors == {"conversation": 0, "frame": 0, "too_slow": 1, "lost": 0}
+    assert run(main()).errors == {"conversation": 0, "frame": 0, "handshake": 0, "too_slow": 1, "lost": 0}
 
 
 def test_an_error_in_a_conversation_is_logged_with_its_connection(run: Run, caplog: pytest.LogCaptureFixture) -> None:

@@ -45,7 +45,7 @@ def test_stats_are_what_people_read() -> None:
         messages_sent=30,
         bytes_received=200,
         bytes_sent=300,
-        errors={"conversation": 5, "frame": 6, "too_slow": 7, "lost": 8},
+        errors={"conversation": 5, "frame": 6, "handshake": 0, "too_slow": 7, "lost": 8},
     )
     counters.accepted += 1
     assert stats.total == 10, "a snapshot"

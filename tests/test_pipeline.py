@@ -66,7 +66,7 @@ def test_layers_are_passed_from_the_outside_in_and_back_out() -> None:
     pipeline = Pipeline(LINES, 100, [Brackets, Braces])
     assert pipeline.layered
     assert pipeline.feed(b"[{hello\n}]") == ["hello"]
-    assert pipeline.encode("hello") == b"[{hello\n}]"
+    assert pipeline.wrap([pipeline.encode("hello"), pipeline.encode("again")]) == b"[{hello\nagain\n}]"
 
 
 def test_every_connection_has_layers_of_its_own() -> None:
@@ -106,6 +106,6 @@ def test_batches_through_layers() -> None:
     assert messages == ["x"] * 200
 
 
-def test_broadcasts_encode_once_only_where_no_layer_may_differ() -> None:
-    assert Pipeline(LINES, 100).encoding is Pipeline(LINES, 100).encoding is LINES
-    assert Pipeline(LINES, 100, [Brackets]).encoding is None
+def test_what_is_encoded_can_be_shared_whatever_the_layers_are() -> None:
+    assert Pipeline(LINES, 100).framing is Pipeline(LINES, 100, [Brackets]).framing is LINES
+    assert Pipeline(LINES, 100, [Brackets]).encode("hello") == b"hello\n"

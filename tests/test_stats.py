@@ -80,7 +80,7 @@ def test_what_goes_wrong_is_counted_once_and_by_its_cause(listen):
             assert client.recv(10) == b"a\n"
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         until(lambda: server.stats().open == 0 and sum(server.stats().errors.values()) == 4, "four errors")
-        expected = {"conversation": 1, "frame": 1, "too_slow": 1, "lost": 1}
+        expected = {"conversation": 1, "frame": 1, "handshake": 0, "too_slow": 1, "lost": 1}
         assert server.stats().errors == expected
     assert server.stats().errors == expected
 
@@ -192,6 +192,6 @@ def test_the_stats_of_counters():
     stats = Stats.of(counters)
     assert stats.open == counters.accepted - counters.closed
     assert set(stats.refused) == {"per_peer", "resources"}
-    assert set(stats.errors) == {"conversation", "frame", "too_slow", "lost"}
+    assert set(stats.errors) == {"conversation", "frame", "handshake", "too_slow", "lost"}
     assert Counters.sum([counters, counters]).values() == tuple(2 * value for value in counters.values())
     assert Counters.sum([]).values() == (0,) * len(FIELDS)

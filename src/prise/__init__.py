@@ -22,18 +22,21 @@ from prise.connection.broadcast import broadcast
 from prise.connection.generator import GeneratorConnection
 from prise.core.counters import Stats
 from prise.core.limits import Limits
+from prise.core.multiplex import Multiplex
 from prise.errors import (
     AddressError,
     BindError,
     ConnectError,
     ConnectionLost,
     FrameError,
+    HandshakeError,
     MessageTooLarge,
     MissingExtra,
     PeerError,
     PriseError,
     ResolveError,
     SpellingError,
+    TLSError,
     TooSlow,
     Unsupported,
     UsageError,
@@ -73,11 +76,13 @@ __all__ = [
     "FrameError",
     "Framing",
     "GeneratorConnection",
+    "HandshakeError",
     "Limits",
     "Lines",
     "Listener",
     "MessageTooLarge",
     "MissingExtra",
+    "Multiplex",
     "Netstring",
     "PeerError",
     "Prefixed",
@@ -88,6 +93,7 @@ __all__ = [
     "Slip",
     "SpellingError",
     "Stats",
+    "TLSError",
     "TooSlow",
     "Unsupported",
     "UsageError",

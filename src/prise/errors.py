@@ -7,7 +7,9 @@
     │   ├── TooSlow                a deadline passed (also a TimeoutError)        exit code 5
     │   ├── ConnectionLost         the connection broke (also a ConnectionError)  exit code 8
     │   └── FrameError             the bytes are not what the framing allows      exit code 1
-    │       └── MessageTooLarge    a message passed the size limit
+    │       ├── MessageTooLarge    a message passed the size limit
+    │       └── HandshakeError     a layer (WebSocket, a proxy) could not be set up
+    │           └── TLSError       nor could TLS: certificate, name, version      exit code 6
     └── UsageError                 what the caller did                            exit code 2
         ├── AddressError           the text is not an address
         ├── BindError              the address cannot be listened on              exit code 4
@@ -127,6 +129,16 @@ class FrameError(PeerError):
 
 class MessageTooLarge(FrameError):
     """A message is longer than the limit allows. The connection cannot go on: where the next message begins is unknown."""
+
+
+class HandshakeError(FrameError):
+    """The two sides could not agree how to talk: the WebSocket, proxy or PROXY handshake failed or was refused."""
+
+
+class TLSError(HandshakeError):
+    """TLS could not be set up, or broke: a certificate, name or pin that is not the expected one, no common version."""
+
+    exit_code = 6
 
 
 class UsageError(PriseError):

@@ -23,7 +23,8 @@ from prise.core.pipeline import Pipeline
 from prise.errors import ConnectError, TooSlow, UsageError
 from prise.framing import Framing, framing_of
 from prise.layers.base import LayerFactory
-from prise.transports import dial, dial_async
+from prise.transports import dial, dial_async, keeps_messages
+from prise.transports import layers as layers_of
 
 CLIENT_LIMITS = Limits(idle_time=None)
 """A client waits for its server as long as it likes; the rest is as for servers."""
@@ -57,21 +58,36 @@ def connect(
     retry: int | Retry = 1,
     limits: Limits = CLIENT_LIMITS,
     layers: Sequence[LayerFactory] = (),
+    tls: Any = None,
+    via: str | Sequence[str] = (),
 ) -> Connector:
     """Connects to an address.
 
     framing: how bytes become messages; a name ("lines", "prefixed:4 | json") or a Framing.
-    timeout: seconds for the connection to be made, all its addresses together; None: as long as the system tries.
+    timeout: seconds for the connection to be made, all its addresses together, and again for its layers (TLS, WebSocket, a
+    proxy) to be set up; None: as long as the system tries.
     retry: how many attempts in all, or a `Retry`, when nobody answers.
     limits: bounds on messages, writing and the outbox; as for servers but without an idle limit.
+    layers: factories of layers between the address's own and the framing. tls: a `TLS` for `tls:` and `wss:` addresses.
+    via: a proxy, or several to go through in this order: "socks5://host:1080", "http://user:password@host:3128"; or
+    "environment", what the variables ALL_PROXY, HTTPS_PROXY, NO_PROXY... say.
 
-    Raises ResolveError, ConnectError, TooSlow when it is entered; UsageError for what can never work, at once.
+    Raises ResolveError, ConnectError, TooSlow, HandshakeError, TLSError when it is entered; UsageError for what can never
+    work, at once.
     """
     if isinstance(retry, int):
         retry = Retry(attempts=retry)
     if retry.attempts < 1:
         raise UsageError("retry must allow at least 1 attempt, not {attempts}", attempts=retry.attempts)
-    return Connector(Address.parse(address), framing_of(framing), timeout, retry, limits, tuple(layers))
+    where = Address.parse(address)
+    wrapped = (*layers_of(where, server=False, tls=tls), *layers)
+    dialled = where
+    if via:
+        from prise.clients.via import through
+
+        dialled, proxies = through(where, via)
+        wrapped = (*proxies, *wrapped)
+    return Connector(where, dialled, framing_of(framing), timeout, retry, limits, wrapped)
 
 
 class Connector:
@@ -80,6 +96,7 @@ class Connector:
     def __init__(
         self,
         address: Address,
+        dialled: Address,
         framing: Framing,
         timeout: float | None,
         retry: Retry,
@@ -87,13 +104,14 @@ class Connector:
         layers: tuple[LayerFactory, ...],
     ) -> None:
         self.address = address
+        self._dialled = dialled  # another one than the address where a proxy is in between
         self._framing = framing
         self._timeout = timeout
         self._retry = retry
         self._limits = limits
         self._layers = layers
         self._opened: Any = None
-        self._pipeline()  # a framing and limits that exclude each other are refused now, not once it is connected
+        self._pipeline(False)  # a framing and limits that exclude each other are refused now, not once it is connected
 
     def open(self) -> Connection:
         """Connects and returns the blocking connection. Raises UsageError inside a running asyncio loop."""
@@ -105,7 +123,7 @@ class Connector:
         pauses = self._retry.pauses()
         while True:
             try:
-                sock = dial(self.address, timeout=self._timeout)
+                sock = dial(self._dialled, timeout=self._timeout)
             except (ConnectError, TooSlow):
                 pause = next(pauses, None)
                 if pause is None:
@@ -113,10 +131,13 @@ class Connector:
                 time.sleep(pause)
             else:
                 try:
-                    return Connection(sock, self._pipeline(), self._limits)
-                except BaseException:  # a layer that cannot be made, for example
+                    connection = Connection(sock, self._pipeline(keeps_messages(sock)), self._limits)
+                    connection._dialled = self.address
+                    connection.handshake(self._handshake_time)
+                except BaseException:  # TLS that is not to be trusted, for example
                     sock.close()
                     raise
+                return connection
 
     async def open_async(self) -> AsyncConnection:
         """Connects and returns the asynchronous connection; the same as `await connect(...)`."""
@@ -134,7 +155,7 @@ class Connector:
         pauses = self._retry.pauses()
         while True:
             try:
-                sock = await dial_async(self.address, timeout=self._timeout)
+                sock = await dial_async(self._dialled, timeout=self._timeout)
             except (ConnectError, TooSlow):
                 pause = next(pauses, None)
                 if pause is None:
@@ -142,15 +163,28 @@ class Connector:
                 await asyncio.sleep(pause)
             else:
                 try:
-                    connection = AsyncConnection(sock, self._pipeline(), Host(running_loop(), self._limits))
+                    pipeline = self._pipeline(keeps_messages(sock))
+                    connection = AsyncConnection(sock, pipeline, Host(running_loop(), self._limits))
+                    connection._dialled = self.address
+                    connection._handshake_time = self._handshake_time
                     connection.begin()
                 except BaseException:  # a layer that cannot be made, no descriptor for the poller
                     sock.close()
                     raise
+                try:
+                    await connection.handshake()
+                except BaseException:
+                    connection.abort()
+                    raise
                 return connection
 
-    def _pipeline(self) -> Pipeline:
-        return Pipeline(self._framing, self._limits.message_size, self._layers)
+    @property
+    def _handshake_time(self) -> float | None:
+        """Seconds for the layers: what the caller has patience for, but no more than the limit."""
+        return min((each for each in (self._timeout, self._limits.handshake_time) if each is not None), default=None)
+
+    def _pipeline(self, packets: bool) -> Pipeline:
+        return Pipeline(self._framing, self._limits.message_size, self._layers, packets=packets)
 
     def __await__(self) -> Generator[Any, Any, AsyncConnection]:
         return self.open_async().__await__()

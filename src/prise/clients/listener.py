@@ -16,7 +16,7 @@ from prise.core.pipeline import Pipeline
 from prise.errors import TooSlow, UsageError
 from prise.framing import Framing, framing_of
 from prise.layers.base import LayerFactory
-from prise.transports import Listening, bind
+from prise.transports import Listening, bind, keeps_messages
 
 
 class Listener:
@@ -34,17 +34,18 @@ class Listener:
         framing: str | Framing = "lines",
         limits: Limits | None = None,
         layers: Sequence[LayerFactory] = (),
+        tls: Any = None,
     ) -> None:
         self._framing = framing_of(framing)
         self._limits = limits or Limits()
         self._layers = tuple(layers)
-        self._pipeline()  # a framing and limits that exclude each other are refused before anything is bound
+        self._pipeline((), False)  # a framing and limits that exclude each other are refused before anything is bound
         self._turn = count()
         self._listeners: list[Listening] = []
         self._selector = selectors.DefaultSelector()
         try:
             for address in addresses or (":50000",):
-                self._listeners += bind(Address.parse(address))
+                self._listeners += bind(Address.parse(address), tls=tls)
             for listening in self._listeners:
                 self._selector.register(listening, selectors.EVENT_READ, listening)
         except BaseException:
@@ -58,13 +59,14 @@ class Listener:
         return self.addresses[0]
 
     def accept(self, timeout: float | None = None) -> Connection:
-        """The next connection. timeout: seconds; None waits for ever. Raises TooSlow, and OSError out of descriptors."""
+        """The next connection; its layers (TLS, say) are set up by its first `send` or `receive`, or by `handshake()`.
+
+        timeout: seconds; None waits for ever. Raises TooSlow, and OSError out of descriptors."""
         if not self._listeners:
             raise UsageError("the listener is closed", operation="accept")
         until = None if timeout is None else time.monotonic() + timeout
         while ready := self._selector.select(None if until is None else max(until - time.monotonic(), 0.0)):
             key, _ = ready[next(self._turn) % len(ready)]  # where several are ready, none is kept waiting for ever
-            pipeline = self._pipeline()
             try:
                 sock, sockaddr = key.data.accept()
             except (BlockingIOError, InterruptedError):
@@ -75,7 +77,12 @@ class Listener:
                 if error.errno in GONE:
                     continue
                 raise
-            return Connection(sock, pipeline, self._limits, sockaddr=sockaddr)
+            try:
+                pipeline = self._pipeline(key.data.layers, keeps_messages(sock))
+                return Connection(sock, pipeline, self._limits, sockaddr=sockaddr)
+            except BaseException:  # a layer that cannot be made
+                sock.close()
+                raise
         raise TooSlow("nobody came in {seconds:g} s", operation="accept", local=self.address, seconds=timeout)
 
     def __iter__(self) -> Iterator[Connection]:
@@ -89,8 +96,8 @@ class Listener:
             listening.close()
         self._listeners = []
 
-    def _pipeline(self) -> Pipeline:
-        return Pipeline(self._framing, self._limits.message_size, self._layers)
+    def _pipeline(self, layers: tuple[LayerFactory, ...], packets: bool) -> Pipeline:
+        return Pipeline(self._framing, self._limits.message_size, layers + self._layers, packets=packets)
 
     def __enter__(self) -> Self:
         return self

@@ -302,20 +302,48 @@ class AsyncConnection(LoopedConnection):
         """asyncio's loop; None on our own."""
         return getattr(self._loop, "asyncio", None)
 
-    def begin(self) -> None:
-        super().begin()
+    async def handshake(self) -> None:
+        """Waits until the layers are set up. Raises HandshakeError, TLSError, TooSlow, ConnectionLost.
+
+        `await connect(...)` and a server do it for you.
+        """
+        while self._shaking:
+            if self._state or self._eof:
+                raise self._error or ConnectionLost("the connection is closed", operation="connect", peer=self.peer)
+            await self._reader
+        if not self._started and self._error is not None:
+            raise self._error
+
+    async def start_tls(self, tls: Any, name: str | None = None) -> None:
+        """From here on the connection is encrypted (STARTTLS): call it when both sides have agreed on it.
+
+        tls: a `TLS`. name: the host that the certificate must be for; by default the one that was connected to. Raises
+        TLSError, TooSlow, ConnectionLost; FrameError when the peer sent more in clear than what asked for it.
+        """
+        self._start_tls(tls, name, left=bool(self._inbox))
+        if not self._in_turn and self._out and not self._blocked:
+            self._flush()
+        await self.handshake()
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if self._reader.waiting and not self._inbox:
+            self._within(self._reader.wake)
+
+    def start(self) -> None:
         if self._conversation is None:
             return
+        self._conversation = self._pipeline.conversation or self._conversation
         if self._loop.wakes_tasks:
             self._task = self.asyncio_loop.create_task(self._conversation(self))
             self._task.add_done_callback(self._task_done)
             return
-        self._in_turn = True
+        was_in_turn, self._in_turn = self._in_turn, True
         try:
             self._within(self._start)
         finally:
-            self._in_turn = False
-        if self._out:
+            self._in_turn = was_in_turn
+        if self._out and not self._blocked:
             self._flush()
         self._settle()
 

@@ -11,11 +11,14 @@ BaseConnection           identity: id, peer, local; never waits: post, abort
 from __future__ import annotations
 
 import socket
+import struct
 from abc import ABC, abstractmethod
 from itertools import count
 from typing import Any, Final
 
 from prise.address import Address
+from prise.core.pipeline import Pipeline
+from prise.errors import ConnectionLost
 from prise.transports import describe
 
 READ_SIZE = 64 * 1024
@@ -40,11 +43,14 @@ class BaseConnection(ABC):
     id: a number that no other connection of this process has; log lines carry it.
     """
 
-    __slots__ = ("_local", "_peer", "_sock", "_sockaddr", "id")
+    __slots__ = ("_dialled", "_local", "_lost", "_peer", "_pipeline", "_sock", "_sockaddr", "id")
 
-    def __init__(self, sock: socket.socket, sockaddr: Any = None) -> None:
+    def __init__(self, sock: socket.socket, pipeline: Pipeline, sockaddr: Any = None) -> None:
         self.id = next(_ids)
         self._sock = sock
+        self._pipeline = pipeline
+        self._dialled: Address | None = None  # by clients: the name there is what a certificate must bear
+        self._lost: ConnectionLost | None = None
         self._sockaddr = sockaddr  # what accept() gave: asking the kernel later fails once the peer is gone
         self._peer: Address | None = None
         self._local: Address | None = None
@@ -54,7 +60,7 @@ class BaseConnection(ABC):
 
     @property
     def peer(self) -> Address:
-        """The address of the other side (for an unnamed Unix socket: `unix:`)."""
+        """The address of the other side (for an unnamed Unix socket: `unix:`); behind a trusted proxy, that of its client."""
         if self._peer is None:
             sockaddr = self._sockaddr
             if sockaddr is None:
@@ -77,6 +83,31 @@ class BaseConnection(ABC):
         return self._local
 
     @property
+    def lost(self) -> ConnectionLost | None:
+        """Why the connection broke: it was reset, or ended without the end that its layers (TLS, WebSocket) have.
+
+        None while it is there and when the peer simply ended. In a conversation both look alike: the messages end.
+        """
+        return self._lost
+
+    @property
+    def tls(self) -> Any:
+        """What TLS has agreed on, a `TLSInfo` (version, cipher, certificate...); None without TLS."""
+        return self._pipeline.info("tls")
+
+    @property
+    def websocket(self) -> Any:
+        """What the client asked for, a `WebSocketInfo` (path, headers, origin...); None where it is no WebSocket."""
+        return self._pipeline.info("websocket")
+
+    @property
+    def credentials(self) -> Any:
+        """The process of the peer on a Unix socket, (pid, uid, gid), as the kernel knows it; None for other sockets."""
+        from prise.connection.credentials import peer_credentials
+
+        return None if self.closed else peer_credentials(self._sock)
+
+    @property
     def closed(self) -> bool:
         """True once the connection is closed on this side."""
         return self._sock.fileno() < 0
@@ -94,13 +125,13 @@ class BaseConnection(ABC):
         return self.post_encoded(self.encode(message))
 
     @property
-    @abstractmethod
     def encoding(self) -> object:
-        """A key that connections share when `encode` gives the same bytes for each of them; None when it never does."""
+        """A key that connections share (the same object) when `encode` gives the same bytes for each of them."""
+        return self._pipeline.framing
 
-    @abstractmethod
     def encode(self, message: Any) -> bytes:
-        """The bytes of a message in this connection's framing and layers."""
+        """The bytes of a message in this connection's framing; what layers make of them comes when they are sent."""
+        return self._pipeline.encode(message)
 
     @abstractmethod
     def post_encoded(self, data: bytes) -> bool:
@@ -108,7 +139,10 @@ class BaseConnection(ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """Ends the connection now: nothing more is sent, the conversation sees the end of its input. From any thread."""
+        """Breaks the connection off: what was not sent is dropped, the peer sees a reset (where the transport has one).
+
+        The conversation sees the end of its input. From any thread.
+        """
 
 
 def disconnect(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
@@ -117,3 +151,15 @@ def disconnect(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
         sock.shutdown(how)
     except OSError:
         pass
+
+
+def reset(sock: socket.socket) -> None:
+    """Like `disconnect`, and once the socket is closed the peer sees a reset instead of an end (SO_LINGER, socket(7)).
+
+    Without it a peer whose window is shut would be probed for a minute, for bytes that nobody wants to send any more.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        pass  # closed already, or a kind of socket that does not linger
+    disconnect(sock)

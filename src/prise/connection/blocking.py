@@ -23,9 +23,10 @@ from typing import Any, Self
 
 from prise.connection.base import END, READ_SIZE, End, disconnect
 from prise.connection.outbox import PostingConnection
+from prise.connection.upgrade import tls_factory
 from prise.core.counters import Counters
 from prise.core.limits import Limits
-from prise.core.pipeline import Pipeline
+from prise.core.pipeline import INJECTED, Pipeline
 from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow, UsageError
 
 _LINGER_BYTES = 1024 * 1024
@@ -39,7 +40,17 @@ class Connection(PostingConnection):
     Use it in a `with` statement, or `close()` it. One thread owns it; `post` and `abort` may be called from any.
     """
 
-    __slots__ = ("_begun_for", "_inbox", "_input_ended", "_kernel_waits", "_linger", "_pipeline", "_silent_for")
+    __slots__ = (
+        "_begun_for",
+        "_inbox",
+        "_input_ended",
+        "_kernel_waits",
+        "_linger",
+        "_pinged_at",
+        "_pings",
+        "_ready",
+        "_silent_for",
+    )
 
     def __init__(
         self,
@@ -51,9 +62,11 @@ class Connection(PostingConnection):
         linger: float = 0.0,
     ) -> None:
         """linger: seconds that `close` gives the peer to end its own side."""
-        super().__init__(sock, limits, counters if counters is not None else Counters(), sockaddr)
+        super().__init__(sock, pipeline, limits, counters if counters is not None else Counters(), sockaddr)
         sock.setblocking(True)
-        self._pipeline = pipeline
+        self._ready = not pipeline.layered  # the layers are set up
+        self._pings = False  # a layer is to ask a silent peer whether it is still there
+        self._pinged_at = 0.0
         self._linger = linger
         self._inbox: deque[Any] = deque()
         self._input_ended = False  # by us
@@ -61,6 +74,94 @@ class Connection(PostingConnection):
         # Time counts against the peer only while we wait for it, not while the conversation does something else.
         self._silent_for = 0.0  # seconds waited without a byte, where the caller's own timeouts interrupted the waiting
         self._begun_for = 0.0  # seconds waited for the rest of a message
+
+    # -- the layers' handshakes --------------------------------------------------------------------------------------
+
+    def handshake(self, timeout: float | None = None) -> None:
+        """Sets up the layers (TLS, WebSocket, a proxy); without it, the first `send` or `receive` does.
+
+        timeout: seconds; by default `Limits.handshake_time`. Raises HandshakeError, TLSError, TooSlow, ConnectionLost.
+        """
+        if self._ready:
+            return
+        self._ready = True
+        seconds = self._limits.handshake_time if timeout is None else timeout
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        pipeline = self._pipeline
+        try:
+            pipeline.begin(self.peer, self.local)
+            self._write_layers()
+            while not pipeline.ready:
+                self._shake(until, seconds)
+        except FrameError as error:
+            self._tell_why()
+            raise self._failed("connect", error) from None
+        except TooSlow as error:
+            self._error = error
+            raise
+        self._peer, self._local = pipeline.peer or self._peer, pipeline.local or self._local
+        self._pings = self._limits.ping_time is not None and pipeline.pings
+
+    def _shake(self, until: float, seconds: float | None) -> None:
+        """One read of a handshake, or a silence that says enough."""
+        pipeline = self._pipeline
+        patience = pipeline.patience
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TooSlow("the handshake was not over after {seconds:g} s", seconds=seconds, **self._ends)
+        wait_for(self._sock, select.POLLIN, left if patience is None else min(left, patience))
+        try:
+            data = self._sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            if patience is not None and patience < left:
+                with self._layer_lock:
+                    pipeline.silent()
+            return
+        except OSError as error:
+            raise self._broke(error) from None
+        self._counters.bytes_received += len(data)
+        if data:
+            messages = self._feed(data)
+        else:
+            self._eof = True
+            messages = [] if self._input_ended else self._end()
+            if not pipeline.ready:
+                raise self._lost or self._broke(ConnectionLost("the peer closed during the handshake"))
+        self._take(messages)
+        self._layers_moved()
+
+    def start_tls(self, tls: Any, name: str | None = None) -> None:
+        """From here on the connection is encrypted (STARTTLS): call it when both sides have agreed on it.
+
+        tls: a `TLS`. name: the host that the certificate must be for; by default the one that was connected to. Raises
+        TLSError, TooSlow, ConnectionLost; FrameError when the peer sent more in clear than what asked for it.
+        """
+        self._refuse_if_closed("start_tls")
+        self.handshake()
+        if self._inbox:
+            raise self._failed("start_tls", FrameError(INJECTED))
+        with self._write_lock, self._layer_lock:
+            try:
+                self._pipeline.add(tls_factory(self, tls, name), self.peer, self.local)
+            except FrameError as error:
+                raise self._failed("start_tls", error) from None
+        self._ready = False
+        self.handshake()
+
+    def _failed(self, operation: str, error: FrameError) -> FrameError:
+        """Notes what makes it impossible to go on."""
+        if error.peer is None:
+            error.operation = operation
+            vars(error).update(self._ends)
+        self._error = error
+        return error
+
+    def _tell_why(self) -> None:
+        """What the layers still have to say to a peer with which a handshake failed."""
+        try:
+            self._write_layers()
+        except TooSlow:
+            pass
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
@@ -86,6 +187,8 @@ class Connection(PostingConnection):
         return answer
 
     def _next(self, timeout: float | None = None) -> Any | End:
+        if not self._ready:
+            self.handshake()
         inbox = self._inbox
         deadline = None if timeout is None or inbox else time.monotonic() + timeout
         while not inbox:
@@ -96,9 +199,9 @@ class Connection(PostingConnection):
             try:
                 self._fill(deadline)
             except FrameError as error:
-                error.operation = "receive"
-                vars(error).update(self._ends)
-                self._error = error  # where the next message begins is unknown: there is no way on
+                if self._pipeline.layered:
+                    self._tell_why()
+                self._failed("receive", error)  # where the next message begins is unknown: there is no way on
                 raise
         return inbox.popleft()
 
@@ -106,25 +209,48 @@ class Connection(PostingConnection):
         """One read: puts what it completes into the inbox, or notes that the input has ended."""
         pipeline, decoder = self._pipeline, self._pipeline.decoder
         if decoder.more:
-            messages = pipeline.feed(b"")
+            messages = self._feed(b"")
         elif data := self._read(deadline):
             self._counters.bytes_received += len(data)
-            messages = pipeline.feed(data)
+            messages = self._feed(data)
             if messages or not decoder.pending:
                 self._begun_for = 0.0
         else:
             self._eof = True
             # Half a message means something to the framing (to lines, a last one) only if the peer itself ended there.
-            messages = [] if self._gone or self._input_ended else decoder.end()
+            messages = [] if self._gone or self._input_ended else self._end()
+        self._take(messages)
+        if pipeline.layered:
+            self._layers_moved()
+
+    def _layers_moved(self) -> None:
+        """After every call into the layers: their input may have ended, and they may have something to say."""
+        if self._pipeline.ended and not self._pipeline.decoder.more and not self._eof:
+            self._eof = True
+            self._take(self._end())
+        self._write_layers()
+
+    def _feed(self, data: bytes) -> list[Any]:
+        if not self._pipeline.layered:
+            return self._pipeline.feed(data)
+        with self._layer_lock:
+            return self._pipeline.feed(data)
+
+    def _end(self) -> list[Any]:
+        try:
+            return self._pipeline.decoder.end()
+        except ConnectionLost as error:
+            self._broke(error)
+            return []
+
+    def _take(self, messages: list[Any]) -> None:
         self._counters.messages_received += len(messages)
         self._inbox.extend(messages)
-        if pipeline.layered:
-            self._write_layers()
 
     def _read(self, deadline: float | None) -> bytes:
         """What has arrived; b"" at the end, also when the connection broke. Raises TooSlow."""
         idle = self._limits.idle_time
-        usual = deadline is None and not self._pipeline.decoder.pending and not self._silent_for
+        usual = deadline is None and not (self._pipeline.decoder.pending or self._silent_for or self._pings)
         while True:
             try:
                 if usual and not self._kernel_waits:
@@ -135,8 +261,8 @@ class Connection(PostingConnection):
                 if usual and idle is not None:
                     usual, self._silent_for = False, idle
                 self._wait_for_input(deadline)
-            except OSError:
-                self._broke()
+            except OSError as error:
+                self._broke(error)
                 return b""
             else:
                 self._silent_for = 0.0
@@ -157,6 +283,13 @@ class Connection(PostingConnection):
         if not own and deadline is not None:
             left, reason = deadline - now, "no message in the time given"
         if left > 0:
+            if self._pings and limits.ping_time is not None:
+                left = min(left, limits.ping_time)
+                if min(silent, now - self._pinged_at) >= limits.ping_time:
+                    self._pinged_at = now
+                    with self._layer_lock:
+                        self._pipeline.keepalive()
+                    self._write_layers()
             wait_for(self._sock, select.POLLIN, left)
             waited = time.monotonic() - now
             self._silent_for = silent + waited
@@ -177,19 +310,17 @@ class Connection(PostingConnection):
         """
         self._send_bytes(self._pipeline.encode(message), 1)
 
-    @property
-    def encoding(self) -> object:
-        return self._pipeline.encoding
-
-    def encode(self, message: Any) -> bytes:
-        return self._pipeline.encode(message)
-
     def _send_bytes(self, data: bytes, messages: int) -> None:
         self._refuse_if_closed("send")
+        if not self._ready:
+            self.handshake()
         if self._sent_eof:
             raise UsageError("the sending side is closed already", operation="send", **self._ends)
         with self._write_lock:
-            self._write(self._take_posted() + data if self._posted else data)
+            if self._posted or self._unsent or self._pipeline.layered:
+                data = self._unsent + self._wire([*self._take_posted(), data])
+                self._unsent = b""
+            self._write(data)
             self._counters.messages_sent += messages
         if self._posted:
             self._flush_posted()
@@ -207,10 +338,9 @@ class Connection(PostingConnection):
             except OSError as error:
                 if isinstance(self._error, TooSlow):  # given up from another thread, for what was posted
                     raise self._error.with_traceback(None) from None
-                self._broke()
-                raise ConnectionLost(
-                    "the peer is gone ({cause})", operation="send", cause=error.strerror or error, **self._ends
-                ) from error
+                lost = self._broke(error)
+                lost.operation = "send"
+                raise lost from error
             self._counters.bytes_sent += sent
             if sent == len(rest):
                 self._silent_for = 0.0
@@ -227,12 +357,17 @@ class Connection(PostingConnection):
             wait_for(self._sock, select.POLLOUT, until - now)
 
     def _write_layers(self) -> None:
-        """What the layers answer by themselves. If it cannot be sent, what was received is no less worth."""
-        if (data := self._pipeline.output()) and not self._sent_eof:
-            try:
-                self._send_bytes(data, 0)
-            except PeerError:
-                pass
+        """What the layers say by themselves. If it cannot be sent, what was received is no less worth. Raises TooSlow."""
+        with self._write_lock:
+            wrapped = self._wire(self._take_posted())  # before the layers' own words, as the layers count
+            with self._layer_lock:
+                data = self._unsent + wrapped + self._pipeline.output()
+            self._unsent = b""
+            if data and not self._sent_eof and not self._gone:
+                try:
+                    self._write(data)
+                except ConnectionLost:
+                    pass
 
     # -- ending ------------------------------------------------------------------------------------------------------
 
@@ -240,12 +375,16 @@ class Connection(PostingConnection):
         """Ends our side and keeps listening: the peer's input ends (half-close)."""
         if not self._sent_eof:
             self._refuse_if_closed("send")
-            last = self._pipeline.end_output() if self._pipeline.layered else b""
             with self._write_lock:
                 with self._lock:
                     self._sent_eof = True  # from here on nothing is posted
-                if last or self._posted:
-                    self._write(self._take_posted() + last)
+                data = self._unsent + self._wire(self._take_posted())
+                self._unsent = b""
+                if self._pipeline.layered:
+                    with self._layer_lock:
+                        data += self._pipeline.end_output()
+                if data:
+                    self._write(data)
                 disconnect(self._sock, socket.SHUT_WR)
 
     def end_input(self) -> None:

@@ -19,7 +19,9 @@ from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow, UsageEr
 
 
 def converse(conversation: Conversation, spelling: Spelling, connection: Connection, model: str) -> None:
-    """Runs the conversation to its end. Raises what it raises."""
+    """Sets up the layers, then runs the conversation to its end. Raises what either raises."""
+    connection.handshake()
+    conversation = connection._pipeline.conversation or conversation
     if spelling == "function":
         conversation(connection)
     elif spelling == "generator":
@@ -37,14 +39,12 @@ class _Skin(BaseConnection):
         self._connection = connection
         self.id = connection.id
         self._sock, self._sockaddr = connection._sock, connection._sockaddr
-        self._peer, self._local = connection.peer, None
+        self._peer, self._local = connection.peer, connection._local
+        self._pipeline, self._dialled = connection._pipeline, connection._dialled
 
     @property
-    def encoding(self) -> object:
-        return self._connection.encoding
-
-    def encode(self, message: Any) -> bytes:
-        return self._connection.encode(message)
+    def lost(self) -> ConnectionLost | None:
+        return self._connection.lost
 
     def post_encoded(self, data: bytes) -> bool:
         return self._connection.post_encoded(data)
@@ -97,6 +97,10 @@ class BridgedGeneratorConnection(_Skin):
 
     def receive(self, timeout: float | None = None) -> Any:
         raise UsageError("a generator conversation receives with `message = yield reply`, not with receive()")
+
+    def start_tls(self, tls: Any, name: str | None = None) -> None:
+        self.flush()
+        self._connection.start_tls(tls, name)
 
     def close(self) -> None:
         self.ended = True
@@ -160,6 +164,9 @@ class BridgedAsyncConnection(_Skin):
 
     async def send_eof(self) -> None:
         self._connection.send_eof()
+
+    async def start_tls(self, tls: Any, name: str | None = None) -> None:
+        self._connection.start_tls(tls, name)
 
     async def close(self) -> None:
         self._connection.close()

@@ -13,14 +13,12 @@ def broadcast(connections: Iterable[BaseConnection], message: Any) -> int:
 
     Never waits; a peer that stays too far behind is given up, see `BaseConnection.post`.
     """
-    encoded: dict[
-        int, bytes
-    ] = {}  # by identity: equal framings are rare, and to compare them costs more than to encode
+    encoded: dict[int, bytes] = {}  # by identity: equal framings are rare, and comparing them costs more than encoding
     taken = 0
     for connection in list(connections):  # a copy: conversations may come and go meanwhile; and it keeps the keys alive
-        key = connection.encoding
-        data = encoded.get(id(key)) if key is not None else None
+        key = id(connection.encoding)
+        data = encoded.get(key)
         if data is None:
-            data = encoded[id(key)] = connection.encode(message)
+            data = encoded[key] = connection.encode(message)
         taken += connection.post_encoded(data)
     return taken

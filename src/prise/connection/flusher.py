@@ -142,4 +142,7 @@ class Flusher:
     def _watch(self, connection: PostingConnection, now: float) -> None:
         patience = connection._limits.write_time
         until = math.inf if patience is None else now + patience
-        self._behind[connection] = until, connection._counters.bytes_sent + connection._posted_size
+        self._behind[connection] = (
+            until,
+            connection._counters.bytes_sent + connection._posted_size + len(connection._unsent),
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from prise.connection.host import Host
@@ -17,7 +17,7 @@ from prise.errors import UsageError
 class GeneratorConnection(LoopedConnection):
     """What a generator conversation is given: it may `send` besides what it yields, and never waits."""
 
-    __slots__ = ("_conversation", "_generator", "_inbox", "_step")
+    __slots__ = ("_conversation", "_generator", "_inbox", "_left", "_step")
 
     def __init__(
         self, sock: socket.socket, pipeline: Pipeline, host: Host, conversation: Conversation, sockaddr: Any = None
@@ -27,6 +27,7 @@ class GeneratorConnection(LoopedConnection):
         self._generator: Generator[Any, Any, Any] | None = None
         # Messages that backpressure kept from the conversation; most have none ever.
         self._inbox: deque[Any] | None = None
+        self._left: Iterator[Any] = iter(())  # those of this turn that the conversation has not taken
 
     def send(self, message: Any) -> None:
         """Sends a message besides the one that is yielded; it is queued and goes out at the end of the turn."""
@@ -42,14 +43,22 @@ class GeneratorConnection(LoopedConnection):
         """Ends the conversation after what it has said; the generator is closed at its next `yield`."""
         self.finish()
 
-    def begin(self) -> None:
-        super().begin()
-        self._in_turn = True
+    def start_tls(self, tls: Any, name: str | None = None) -> None:
+        """From here on the connection is encrypted (STARTTLS); what was said before still goes out in clear.
+
+        tls: a `TLS`. name: the host that the certificate must be for; by default the one that was connected to. What comes
+        of it is raised at the next `yield`: TLSError, TooSlow. Raises FrameError when the peer has sent more in clear.
+        """
+        self._start_tls(tls, name, left=next(self._left, None) is not None or self.busy)
+
+    def start(self) -> None:
+        self._conversation = self._pipeline.conversation or self._conversation
+        was_in_turn, self._in_turn = self._in_turn, True
         try:
             self._within(self._start)
         finally:
-            self._in_turn = False
-        if self._out:
+            self._in_turn = was_in_turn
+        if self._out and not self._blocked:
             self._flush()
         self._settle()
 
@@ -72,6 +81,7 @@ class GeneratorConnection(LoopedConnection):
             left, self._inbox = iter(self._inbox), None
         else:
             left = iter(messages)
+        self._left = left
         out, step, encode, mark = self._out, self._step, self._encode, self._mark
         said = 0
         try:

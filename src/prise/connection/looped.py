@@ -8,6 +8,10 @@ absence of helper calls on that path. The subclasses say how the conversation ta
     deliver_end(error)  nothing more will come: the peer ended (None), or why the input is over
     away                the conversation is busy with something that is not us: what it left stays until it asks
 
+With layers the conversation starts when their handshakes are over; `start_tls` shakes hands again, in its middle. What waits in
+the outbox is encoded; layers wrap it when it is written, because they number what they send. A memoryview there is wrapped
+already, and precedes everything that is not.
+
 States, in the order in which they can only be left:
     open      reading, unless the outbox is above its mark or the conversation has messages left to take (backpressure)
     ending    the conversation is over; what it said is still being written
@@ -24,10 +28,11 @@ from contextvars import copy_context
 from threading import get_ident
 from typing import Any
 
-from prise.connection.base import READ_SIZE, BaseConnection, disconnect
+from prise.connection.base import READ_SIZE, BaseConnection, disconnect, reset
 from prise.connection.host import Host
+from prise.connection.upgrade import tls_factory
 from prise.core.deadlines import NEVER
-from prise.core.pipeline import Pipeline
+from prise.core.pipeline import INJECTED, Pipeline
 from prise.errors import ConnectionLost, FrameError, TooSlow, UsageError
 
 OPEN, ENDING, LINGERING, CLOSED = range(4)
@@ -51,6 +56,8 @@ class LoopedConnection(BaseConnection):
         "_error",
         "_feed",
         "_goal",
+        "_handshake_time",
+        "_handshake_until",
         "_host",
         "_input_ended",
         "_in_turn",
@@ -62,12 +69,15 @@ class LoopedConnection(BaseConnection):
         "_out",
         "_out_size",
         "_partial_since",
-        "_pipeline",
+        "_pinged",
+        "_pings",
         "_posted_size",
         "_reading",
         "_recv",
         "_run",
         "_sent_eof",
+        "_shaking",
+        "_started",
         "_state",
         "_time",
         "_written",
@@ -75,23 +85,25 @@ class LoopedConnection(BaseConnection):
     )
 
     def __init__(self, sock: socket.socket, pipeline: Pipeline, host: Host, sockaddr: Any = None) -> None:
-        super().__init__(sock, sockaddr)
+        super().__init__(sock, pipeline, sockaddr)
         sock.setblocking(False)
-        self._pipeline = pipeline
-        self._decoder = pipeline.decoder
-        self._feed = pipeline.feed
-        self._encode = pipeline.encode
+        self._use_pipeline()
         self._host = host
         self._limits = host.limits
         self._mark = host.limits.outbox_mark
         self._loop = host.loop
         self._time = host.loop.time
-        self._layered = pipeline.layered
         self._counters = host.counters
         self._recv = sock.recv
         # Each conversation has context variables of its own. A task brings its own, and cannot be woken from inside them.
         self._run: Callable[..., Any] | None = None if host.loop.wakes_tasks else copy_context().run
         self._state = OPEN
+        self._started = False  # the conversation
+        self._shaking = False  # the layers are being set up
+        self._handshake_time = host.limits.handshake_time
+        self._handshake_until = NEVER
+        self._pings = False  # a layer is to ask a silent peer whether it is still there
+        self._pinged = 0.0
         self._in_turn = False  # True while our own code is below: what is said then is written at the end of the turn
         self._again = False
         self._eof = False  # nothing more will be read
@@ -113,7 +125,19 @@ class LoopedConnection(BaseConnection):
         self._active = self._time()
         self.scheduled = NEVER
 
+    def _use_pipeline(self) -> None:
+        """Its parts are kept at hand; they are others after a choice among protocols, and after `start_tls`."""
+        pipeline = self._pipeline
+        self._decoder = pipeline.decoder
+        self._feed = pipeline.feed
+        self._encode = pipeline.encode
+        self._layered = pipeline.layered
+
     # -- what the subclasses say ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def start(self) -> None:
+        """Starts the conversation, if there is one: the layers are set up."""
 
     @abstractmethod
     def deliver(self, messages: list[Any]) -> bool:
@@ -142,12 +166,20 @@ class LoopedConnection(BaseConnection):
     # -- what the loop calls --------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Starts listening. The subclasses start their conversation here too."""
+        """Starts listening, and the conversation once the layers are set up."""
         self._loop.watch(self, True, False)
         if self._limits.idle_time is not None:
             self._loop.at(self, self._active + self._limits.idle_time)
         if self._layered:
-            self._queue_output()
+            try:
+                self._pipeline.begin(self.peer, self.local)
+            except FrameError as error:
+                self._fail(error)
+                return
+            self._shake()
+        else:
+            self._started = True
+            self.start()
 
     def on_readable(self) -> None:
         if self._again or self._state or self._eof:
@@ -174,6 +206,10 @@ class LoopedConnection(BaseConnection):
         except FrameError as error:
             self._fail(error)
             return
+        if self._layered:
+            messages = self._layers_moved(messages)
+            if self._shaking or self._state:
+                return
         decoder = self._decoder
         if not decoder.pending:
             self._partial_since = 0.0
@@ -182,8 +218,6 @@ class LoopedConnection(BaseConnection):
         left = False
         self._in_turn = True
         try:
-            if self._layered:
-                self._queue_output()
             if messages:
                 counters.messages_received += len(messages)
                 left = self.deliver(messages) if self._run is None else self._run(self.deliver, messages)
@@ -191,19 +225,22 @@ class LoopedConnection(BaseConnection):
             self._in_turn = False
         if self._out and not self._blocked:
             self._flush()
-        if left or self._blocked or self._state or decoder.more:
+        if left or self._blocked or self._state or decoder.more or self._eof:
             self._settle()
 
     def _on_end(self) -> None:
         """The peer has ended its side, or a drain has ended ours."""
-        self._eof = True
-        self._partial_since = 0.0
         try:
-            # Half a message means something to the framing (to lines, a last one) only if the peer itself ended there.
-            messages = [] if self._input_ended else self._decoder.end()
+            messages = self._take_end()
         except FrameError as error:
             self._fail(error)
             return
+        if self._layered:
+            messages = self._layers_moved(messages)
+            if self._shaking:
+                self._broken(self._lost or ConnectionLost("the peer closed during the handshake"))
+            if self._shaking or self._state:
+                return
         left = False
         self._in_turn = True
         try:
@@ -217,6 +254,17 @@ class LoopedConnection(BaseConnection):
         if self._out and not self._blocked:
             self._flush()
         self._settle()
+
+    def _take_end(self) -> list[Any]:
+        """The input is over, on the socket or inside a layer: what that completes. Raises FrameError."""
+        self._eof = True
+        self._partial_since = 0.0
+        try:
+            # Half a message means something to the framing (to lines, a last one) only if the peer itself ended there.
+            return [] if self._input_ended else self._decoder.end()
+        except ConnectionLost as error:
+            self._note_lost(error)
+            return []
 
     def on_again(self) -> None:
         """Work was left over by an earlier turn: messages, or something to write."""
@@ -260,6 +308,8 @@ class LoopedConnection(BaseConnection):
         """Acts on the deadline that has passed, if one has; returns the next."""
         if self._state == CLOSED:
             return NEVER  # another handler of this very round closed it
+        if self._shaking and self._state == OPEN:
+            return self._shake_on(now)
         late, when = self._patience(now)
         if late is not None:
             self._fail(late)
@@ -268,6 +318,84 @@ class LoopedConnection(BaseConnection):
             self._close()
             return NEVER
         return min(when, self._linger_until)
+
+    # -- the layers -------------------------------------------------------------------------------------------------------
+
+    def _shake(self) -> None:
+        """Begins to set up the layers."""
+        self._shaking = True
+        now = self._time()
+        if self._handshake_time is not None:
+            self._handshake_until = now + self._handshake_time
+            self._loop.at(self, self._handshake_until)
+        if (patience := self._pipeline.patience) is not None:
+            self._loop.at(self, now + patience)
+        self._layers_moved([])
+
+    def _layers_moved(self, messages: list[Any]) -> list[Any]:
+        """After every call into the layers: says what they have to say, and starts what waits for them.
+
+        Returns the messages, with those that the input's end inside a layer completes.
+        """
+        self._use_pipeline()
+        self._queue_output()
+        pipeline = self._pipeline
+        if self._shaking and pipeline.ready:
+            self._shaking = False
+            self._handshake_until = NEVER
+            self._peer, self._local = pipeline.peer or self._peer, pipeline.local or self._local
+            self._pings = self._limits.ping_time is not None and pipeline.pings
+            if self._pings and self._limits.ping_time is not None:
+                self._loop.at(self, self._time() + self._limits.ping_time)
+            self._set_up()
+        if pipeline.ended and not self._eof and not self._decoder.more:
+            try:
+                messages = messages + self._take_end()
+            except FrameError as error:
+                self._fail(error)
+        if self._shaking and not self._in_turn and self._out and not self._blocked:
+            self._flush()
+        return messages
+
+    def _set_up(self) -> None:
+        """The layers are ready, for the first time or (start_tls) again."""
+        if not self._started:
+            self._started = True
+            self.start()
+
+    def _shake_on(self, now: float) -> float:
+        """A deadline while the layers are being set up."""
+        if now >= self._handshake_until:
+            self._fail(TooSlow("the handshake was not over after {seconds:g} s", seconds=self._handshake_time))
+            return NEVER
+        patience = self._pipeline.patience
+        if patience is None:
+            return self._handshake_until
+        if self._active + patience > now:
+            return min(self._active + patience, self._handshake_until)
+        try:
+            self._pipeline.silent()
+        except FrameError as error:
+            self._fail(error)
+            return NEVER
+        self._layers_moved([])
+        self._settle()
+        return self.on_deadline(now)
+
+    def _start_tls(self, tls: Any, name: str | None, left: bool) -> None:
+        """What the two spellings of `start_tls` share. left: messages are here that came in clear."""
+        self._refuse_if_ended()
+        self._out[:] = [memoryview(b"".join(self._out))]  # what was said up to here goes out in clear
+        try:
+            if left:
+                raise FrameError(INJECTED)
+            self._pipeline.add(tls_factory(self, tls, name), self.peer, self.local)
+        except FrameError as error:
+            error.operation, error.peer = "start_tls", self.peer
+            self._error = error
+            self._eof = True
+            raise
+        self._shake()
 
     # -- the turn ---------------------------------------------------------------------------------------------------------
 
@@ -284,7 +412,7 @@ class LoopedConnection(BaseConnection):
                 self._fail(error)
                 return
             if self._layered:
-                self._queue_output()
+                messages = self._layers_moved(messages)
             self._counters.messages_received += len(messages)
             self._within(self.deliver, messages)
         elif self._eof and not self._end_told:
@@ -343,15 +471,8 @@ class LoopedConnection(BaseConnection):
 
     # -- writing ------------------------------------------------------------------------------------------------------------
 
-    @property
-    def encoding(self) -> object:
-        return self._pipeline.encoding
-
-    def encode(self, message: Any) -> bytes:
-        return self._encode(message)
-
-    def _queue(self, data: bytes) -> None:
-        """Puts bytes into the outbox; they are written at the end of the turn."""
+    def _queue(self, data: bytes | memoryview) -> None:
+        """Puts an encoded message into the outbox; it is written at the end of the turn."""
         self._out.append(data)
         self._out_size += len(data)
         if not self._in_turn and not self._blocked and not self._again:
@@ -359,13 +480,28 @@ class LoopedConnection(BaseConnection):
             self._loop.again(self)
 
     def _queue_output(self) -> None:
-        """What the layers themselves have to say goes before anything that the conversation will."""
-        if not self._sent_eof and (data := self._pipeline.output()):
-            self._queue(data)
+        """What the layers themselves have to say, behind what they have wrapped so far."""
+        if not self._sent_eof:
+            self._wrap()
+            if data := self._pipeline.output():
+                self._queue(memoryview(data))
+
+    def _wrap(self) -> None:
+        """Has the layers wrap what is in the outbox."""
+        out = self._out
+        first = next((at for at, each in enumerate(out) if not isinstance(each, memoryview)), len(out))
+        if first < len(out):
+            wrapped = self._pipeline.wrap(out[first:])  # type: ignore[arg-type]  # from there on all are bytes
+            out[first:] = [memoryview(wrapped)] if wrapped else []
+            self._out_size = sum(map(len, out))
 
     def _flush(self) -> None:
         """Writes the outbox as far as the kernel takes it, in one call. Runs no conversation."""
         out = self._out
+        if self._layered:
+            self._wrap()
+            if not out:
+                return  # a layer that is not ready keeps it
         data = out[0] if len(out) == 1 else b"".join(out)
         try:
             sent = self._sock.send(data)
@@ -446,6 +582,12 @@ class LoopedConnection(BaseConnection):
         limits = self._limits
         when = NEVER
         heard = now if self._state == OPEN and self.away else self._active  # while it is away, it is not waiting either
+        if self._pings and limits.ping_time is not None and self._state == OPEN:
+            if max(self._active, self._pinged) + limits.ping_time <= now:
+                self._pinged = now
+                self._pipeline.keepalive()
+                self._queue_output()
+            when = max(self._active, self._pinged) + limits.ping_time
         candidates = (
             (self._blocked_since, limits.write_time, "the peer took nothing for {seconds:g} s", "send"),
             (
@@ -463,29 +605,41 @@ class LoopedConnection(BaseConnection):
                 when = min(when, since + patience)
         return None, when
 
-    def _broken(self, error: OSError) -> None:
+    def _broken(self, error: OSError | ConnectionLost) -> None:
         """The peer, or the network, broke the connection: nothing more comes and nothing can be sent.
 
         Runs no conversation, since it may happen in the middle of any: it learns of it after what has arrived.
         """
-        if self._error is None:
-            self._error = ConnectionLost(
-                "the peer is gone ({cause})", operation="send", peer=self.peer, cause=error.strerror or error
-            )
-            self._counters.error_lost += 1
+        if not isinstance(error, ConnectionLost):
+            error = ConnectionLost("the peer is gone ({cause})", operation="send", cause=error.strerror or error)
+        self._note_lost(error)
         self._out.clear()
         self._out_size = 0
         self._blocked_since = 0.0
         self._eof = self._sent_eof = True
+        if not self._started:
+            self._never_started(self._error)
         if not self._in_turn:
             self._settle()
+
+    def _note_lost(self, error: ConnectionLost) -> None:
+        if self._error is None:
+            error.peer = self.peer
+            self._error = self._lost = error
+            self._counters.error_lost += 1
+
+    def _never_started(self, error: BaseException | None) -> None:
+        """The layers could not be set up, so there will be no conversation."""
+        self._host.ended(self, error)
+        self._end_told = True
+        self.finish()
 
     def _fail(self, error: FrameError | TooSlow) -> None:
         """A limit was passed or the framing is broken: the conversation is told, may say a last word, and it is over."""
         if self._state == CLOSED:
             return
         if error.peer is None:
-            error.operation, error.peer = "receive", self.peer
+            error.operation, error.peer = "connect" if self._shaking else "receive", self.peer
         if self._state != OPEN:
             if self._state == ENDING and self._error is None:
                 self._counters.error_too_slow += 1  # the last answer was not taken; the conversation cannot know
@@ -499,6 +653,8 @@ class LoopedConnection(BaseConnection):
             if self._layered:
                 self._queue_output()
             self._tell_end(error)
+            if not self._started:
+                self._never_started(error)
         finally:
             self._in_turn = was_in_turn
         if not was_in_turn:
@@ -521,7 +677,8 @@ class LoopedConnection(BaseConnection):
         """Everything is written. Closes, after the peer's own end if that has not come yet."""
         if self._layered and not self._sent_eof and (last := self._pipeline.end_output()):
             self._sent_eof = True
-            self._out.append(last)
+            self._out.append(memoryview(last))
+            self._out_size += len(last)
             self._flush()
             if self._state == CLOSED or self._out:
                 return
@@ -552,8 +709,10 @@ class LoopedConnection(BaseConnection):
     def send_eof_now(self) -> None:
         """Half-close once the outbox is written."""
         if not self._sent_eof and self._state == OPEN:
-            if self._layered and (last := self._pipeline.end_output()):
-                self._queue(last)
+            if self._layered:
+                self._wrap()
+                if last := self._pipeline.end_output():
+                    self._queue(memoryview(last))
             self._sent_eof = True
             if self._out and not self._blocked:
                 self._flush()
@@ -569,7 +728,7 @@ class LoopedConnection(BaseConnection):
 
     def abort(self) -> None:
         self._cut_here()
-        disconnect(self._sock)
+        reset(self._sock)
         self._loop.call(self._cut)
 
     def _cut_here(self) -> None:

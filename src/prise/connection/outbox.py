@@ -3,6 +3,9 @@
 A post joins a queue, and whoever holds the write lock empties that queue. So a post never waits, be it for a slow peer or for
 the owner of the connection, who may be sending; what the peer does not take goes to the flusher (flusher.py). The rule that
 loses nothing: after the write lock is released, the queue is looked at again.
+
+What is queued is encoded but not wrapped: the layers number what they send, so wrapping is done under the write lock, in the
+very order of writing (`_wire`). The layers are also used by whoever receives, hence a lock of their own.
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ import threading
 import time
 from typing import Any
 
-from prise.connection.base import BaseConnection, disconnect
+from prise.connection.base import BaseConnection, disconnect, reset
 from prise.connection.flusher import flush_later
 from prise.core.counters import Counters
 from prise.core.limits import Limits
-from prise.errors import TooSlow, UsageError
+from prise.core.pipeline import Pipeline
+from prise.errors import ConnectionLost, TooSlow, UsageError
 
 
 class PostingConnection(BaseConnection):
@@ -28,6 +32,7 @@ class PostingConnection(BaseConnection):
         "_error",
         "_flusher_has_it",
         "_gone",
+        "_layer_lock",
         "_limits",
         "_lock",
         "_posted",
@@ -35,11 +40,14 @@ class PostingConnection(BaseConnection):
         "_posted_count",
         "_posted_size",
         "_sent_eof",
+        "_unsent",
         "_write_lock",
     )
 
-    def __init__(self, sock: socket.socket, limits: Limits, counters: Counters, sockaddr: Any) -> None:
-        super().__init__(sock, sockaddr)
+    def __init__(
+        self, sock: socket.socket, pipeline: Pipeline, limits: Limits, counters: Counters, sockaddr: Any
+    ) -> None:
+        super().__init__(sock, pipeline, sockaddr)
         self._limits = limits
         self._counters = counters
         self._error: BaseException | None = None  # what ended the conversation, raised when the inbox is empty
@@ -49,6 +57,8 @@ class PostingConnection(BaseConnection):
         self._write_lock = (
             threading.Lock()
         )  # while bytes are being sent; the counts of what was sent belong to its holder
+        self._layer_lock = threading.Lock()  # taken after the write lock, if both are
+        self._unsent = b""  # wrapped already, and not taken by the peer yet; belongs to the holder of the write lock
         # Held for a few lines at a time, unlike the write lock. Reentrant, because a signal handler may call `end_input`.
         self._lock = threading.RLock()
         self._posted: list[bytes] = []
@@ -71,7 +81,7 @@ class PostingConnection(BaseConnection):
         with self._lock:
             if self._gone or self._sent_eof:
                 return False
-            size = self._posted_size
+            size = self._posted_size + len(self._unsent)
             fits = size + len(data) <= self._limits.outbox_size
             if fits:
                 self._posted.append(data)
@@ -95,44 +105,49 @@ class PostingConnection(BaseConnection):
 
     def _write_posted(self) -> bool:
         """Sends what the peer takes now; False when something is left that nobody else is about to send."""
-        while self._posted and self._write_lock.acquire(blocking=False):
+        while (self._posted or self._unsent) and self._write_lock.acquire(blocking=False):
             try:
-                data = self._take_posted()
+                data = self._unsent + self._wire(self._take_posted())
                 try:
-                    sent = self._sock.send(data, socket.MSG_DONTWAIT)
+                    sent = self._sock.send(data, socket.MSG_DONTWAIT) if data else 0
                 except BlockingIOError:
                     sent = 0
-                except OSError:
-                    self._broke()  # the owner finds out when it reads
+                except OSError as error:
+                    self._broke(error)  # the owner finds out when it reads
                     return True
                 if sent:
                     self._counters.bytes_sent += sent
                     self._posted_at = time.monotonic()
-                if sent < len(data):
-                    with self._lock:
-                        self._posted.insert(0, data[sent:])
-                        self._posted_size += len(data) - sent
+                self._unsent = data[sent:]
+                if self._unsent:
                     return False
             finally:
                 self._write_lock.release()
         return True
 
-    def _take_posted(self) -> bytes:
+    def _take_posted(self) -> list[bytes]:
         """Everything that was posted. The write lock is held."""
         with self._lock:
-            data = b"".join(self._posted)
+            posted = self._posted[:]
             self._posted.clear()
             self._posted_size = 0
             self._counters.messages_sent += self._posted_count
             self._posted_count = 0
-        return data
+        return posted
+
+    def _wire(self, messages: list[bytes]) -> bytes:
+        """What goes out for these encoded messages. The write lock is held."""
+        if not self._pipeline.layered:
+            return messages[0] if len(messages) == 1 else b"".join(messages)
+        with self._layer_lock:
+            return self._pipeline.wrap(messages)
 
     # -- ending ------------------------------------------------------------------------------------------------------
 
     def abort(self) -> None:
         with self._lock:
             self._gone = self._eof = True
-            disconnect(self._sock)
+            reset(self._sock)
 
     def _give_up(self, late: TooSlow) -> None:
         """The peer is too slow: the conversation learns it at its next receive or send."""
@@ -141,17 +156,23 @@ class PostingConnection(BaseConnection):
                 self._error = late
         self.abort()
 
-    def _broke(self) -> None:
+    def _broke(self, cause: OSError | ConnectionLost) -> ConnectionLost:
         """The peer or the network broke the connection; counted once."""
+        if not isinstance(cause, ConnectionLost):
+            cause = ConnectionLost("the peer is gone ({cause})", cause=cause.strerror or cause)
+        vars(cause).update(self._ends)
         with self._lock:
             if not self._gone:
                 self._gone = True
+                self._lost = cause
                 self._counters.error_lost += 1
+        return cause
 
     def _close(self) -> None:
         # Under both locks: a post or an abort of another thread must not meet a descriptor that is somebody else's by now.
         with self._write_lock, self._lock:
             self._gone = self._eof = self._sent_eof = True
             self._posted.clear()
+            self._unsent = b""
             disconnect(self._sock)  # `close` alone would do nothing where a forked process has a copy
             self._sock.close()

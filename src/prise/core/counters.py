@@ -20,6 +20,7 @@ FIELDS = (
     "bytes_sent",
     "error_conversation",
     "error_frame",
+    "error_handshake",
     "error_too_slow",
     "error_lost",
 )
@@ -40,6 +41,7 @@ class Counters:
     bytes_sent: int
     error_conversation: int
     error_frame: int
+    error_handshake: int
     error_too_slow: int
     error_lost: int
 
@@ -64,7 +66,7 @@ class Stats:
     open: connections open now. total: connections accepted since the start. refused: connections turned away, by cause
     ("per_peer": over the limit for one peer; "resources": the system had no descriptor, thread or process to give).
     messages_*, bytes_*: in both directions. errors: connections that ended badly, by cause ("conversation": the user's
-    function raised; "frame": the peer broke the framing; "too_slow": a deadline or the outbox limit; "lost": reset).
+    function raised; "frame": the peer broke the framing; "handshake": TLS, WebSocket or another layer could not be set up; "too_slow": a deadline or the outbox limit; "lost": reset).
     """
 
     open: int

@@ -21,6 +21,7 @@ class Limits:
     write_time: seconds for what waits to be sent, from when the peer stopped taking it (default 30).
     outbox_mark: bytes waiting to be sent above which nothing more is read for that peer (default 64 KiB).
     outbox_size: bytes waiting to be sent above which `post` gives the peer up as too slow (default 1 MiB).
+    ping_time: seconds of silence after which a peer is asked whether it is still there, where a layer can: WebSocket (default 30).
     linger_time: seconds granted to a peer to read the last answer after we closed our side (default 2).
     """
 
@@ -33,6 +34,7 @@ class Limits:
     write_time: float | None = 30.0
     outbox_mark: int = 64 * 1024
     outbox_size: int = 1024 * 1024
+    ping_time: float | None = 30.0
     linger_time: float = 2.0
 
     def __post_init__(self) -> None:

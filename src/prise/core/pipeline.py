@@ -1,75 +1,332 @@
 """One connection's way of the data, both ways, without I/O:
 
     bytes in  -> layers -> framing -> messages         feed(data)
-    bytes out <- layers <- framing <- a message        encode(message)
+    bytes out <- layers <- framing <- a message        wrap([encode(message), ...])
 
-Without layers, `feed` and `encode` *are* the framing's own methods: an unused seam costs nothing. The framing must not be fed
-while `more` is True and the conversation has not caught up; that is how decoding stays behind the conversation.
+Without layers, `feed` *is* the framing's own method and nobody calls `wrap`: an unused seam costs nothing. With layers, they
+and the framing's decoder look like one `Decoder` (class `Layered`). The framing must not be fed while `more` is True and the
+conversation has not caught up; that is how decoding stays behind the conversation.
+
+`encode` leaves the layers out, so what is encoded may wait in an outbox, or go to many connections. Wrapping comes last,
+because layers number what they send: what `wrap`, `output` and `end_output` give must go out in the order of the calls.
+
+Where the carrier or a layer keeps the boundaries of messages (datagrams, WebSocket), the framing is replaced by its packet
+form (framing/packets.py). Where one port serves several protocols, a `Chooser` looks at the first bytes, and the rest of the
+pipeline is made of what it chooses (core/multiplex.py).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from prise.framing.base import MOST_MESSAGES, Framing
-from prise.layers.base import Layer, LayerFactory
+from prise.address import Address
+from prise.errors import FrameError
+from prise.framing.base import MOST_MESSAGES, Decoder, Framing
+from prise.layers.base import Ends, Layer, LayerFactory
+
+
+INJECTED = "the peer sent more, in clear, behind what asked for TLS; that is not to be trusted"
+
+
+class Branch(NamedTuple):
+    """What serves a connection, once its first bytes are known. Layers that are added; conversation None: choose again
+    from what comes out of these layers (TLS)."""
+
+    conversation: Callable[[Any], Any] | None
+    framing: Framing
+    layers: tuple[LayerFactory, ...] = ()
+
+
+class Chooser(Protocol):
+    """Chooses by the first bytes. patience: seconds without any byte after which it is asked with `over`."""
+
+    patience: float | None
+
+    def choose(self, head: bytes, over: bool) -> Branch | None:
+        """The branch for a connection that begins like this; None: more must be seen. over: no more will come.
+
+        Raises HandshakeError for what it serves to nobody.
+        """
 
 
 class Pipeline:
-    """feed: like `Decoder.feed`; encode: like `Framing.encode`; decoder: its `more` and `pending` are for reading."""
+    """feed: like `Decoder.feed`; encode: like `Framing.encode`; decoder: its `more`, `pending`, `end` are for reading.
 
-    __slots__ = ("_layers", "decoder", "encode", "feed", "framing")
+    framing: the one in use; connections that share it may share encoded messages. conversation: what a Chooser chose, else
+    None. layered: there are layers, so `begin`, `ready`, `wrap`, `output` and `end_output` have something to do.
+    """
+
+    __slots__ = (
+        "_chooser",
+        "_ends",
+        "_limit",
+        "_packets",
+        "conversation",
+        "decoder",
+        "encode",
+        "feed",
+        "framing",
+        "layered",
+        "layers",
+    )
 
     feed: Callable[..., list[Any]]
     encode: Callable[[Any], bytes]
 
-    def __init__(self, framing: Framing, limit: int, layers: Sequence[LayerFactory] = ()) -> None:
-        self.decoder = framing.decoder(limit)
-        self._layers: tuple[Layer, ...] = tuple(make() for make in layers)
+    def __init__(
+        self,
+        framing: Framing,
+        limit: int,
+        layers: Sequence[LayerFactory] = (),
+        *,
+        packets: bool = False,
+        chooser: Chooser | None = None,
+    ) -> None:
+        """limit: the longest message, bytes. packets: the carrier itself keeps the boundaries of messages."""
+        self._limit = limit
+        self._packets = packets
+        self._chooser = chooser
+        self._ends: Ends | None = None
+        self.conversation: Callable[[Any], Any] | None = None
+        self.layers: list[Layer] = [make() for make in layers]
+        self._assemble(framing)
+
+    def _assemble(self, framing: Framing) -> None:
+        in_messages = any(layer.keeps_messages for layer in self.layers)
+        if self._packets or in_messages:
+            from prise.framing.packets import packets
+
+            framing = packets(framing, terminated=not in_messages)
         self.framing = framing
-        if self._layers:
-            self.feed = self._feed_layers
-            self.encode = self._encode_layers
-        else:
-            self.feed = self.decoder.feed
-            self.encode = framing.encode
-
-    @property
-    def layered(self) -> bool:
-        return bool(self._layers)
-
-    @property
-    def encoding(self) -> Framing | None:
-        """The framing, where the bytes of a message depend on nothing else; None where a layer may change them."""
-        return None if self._layers else self.framing
+        self.decoder: Decoder = framing.decoder(self._limit)
+        self.encode = framing.encode
+        self.layered = bool(self.layers) or self._chooser is not None
+        if self.layered:
+            self.decoder = Layered(self, self.decoder, in_messages)
+        self.feed = self.decoder.feed
 
     @property
     def ready(self) -> bool:
-        """True when every layer's handshake is over."""
-        return all(layer.ready for layer in self._layers)
+        """True when every layer's handshake is over and it is known what serves the connection."""
+        return self._chooser is None and all(layer.ready for layer in self.layers)
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds of silence after which `silent` is to be called; None when that changes nothing."""
+        return None if self._chooser is None or self.decoder.pending else self._chooser.patience
+
+    @property
+    def ended(self) -> bool:
+        """True when the peer has ended its input inside a layer."""
+        return isinstance(self.decoder, Layered) and self.decoder.ended
+
+    @property
+    def peer(self) -> Address | None:
+        """The peer as a layer knows it, None if none does better than the socket."""
+        return next((layer.peer for layer in self.layers if layer.peer is not None), None)
+
+    @property
+    def local(self) -> Address | None:
+        return next((layer.local for layer in self.layers if layer.local is not None), None)
+
+    @property
+    def pings(self) -> bool:
+        """True when a layer can ask the peer whether it is still there, see `keepalive`."""
+        return any(type(layer).keepalive is not Layer.keepalive for layer in self.layers)
+
+    def info(self, name: str) -> Any:
+        """What the layer of that name ("tls", "websocket") has found out; None without such a layer."""
+        return next((layer.info for layer in self.layers if layer.name == name), None)
+
+    def begin(self, peer: Address, local: Address) -> None:
+        """The connection is there. Raises FrameError for a peer that a layer does not let in."""
+        from prise.framing.packets import is_text
+
+        self._ends = Ends(peer, local, is_text(self.framing))
+        for layer in self.layers:
+            layer.begin(self._ends)
+
+    def add(self, factory: LayerFactory, peer: Address, local: Address) -> None:
+        """Puts a layer (TLS) next to the outside, in the middle of a conversation.
+
+        Raises FrameError when bytes of the peer's are here already: they came before the layer, in clear, and nobody knows
+        from whom (the STARTTLS injection, CVE-2011-0411).
+        """
+        if self.decoder.more or self.decoder.pending:
+            raise FrameError(INJECTED)
+        layer = factory()
+        self.layers.insert(0, layer)
+        self._assemble(self.framing)
+        layer.begin(Ends(peer, local))
+
+    def silent(self) -> None:
+        """The peer has said nothing for `patience` seconds. Raises FrameError."""
+        if self._chooser is not None:
+            self._choose(b"", True)
 
     def output(self) -> bytes:
         """What the layers themselves want to send now (answers to a handshake, for example)."""
         outgoing = b""
-        for layer in reversed(self._layers):
+        for layer in reversed(self.layers):
             outgoing = (layer.send(outgoing) if outgoing else b"") + layer.output()
         return outgoing
 
     def end_output(self) -> bytes:
         """The layers' last words, when nothing more will be sent."""
         outgoing = b""
-        for layer in reversed(self._layers):
+        for layer in reversed(self.layers):
             outgoing = (layer.send(outgoing) if outgoing else b"") + layer.end()
         return outgoing
 
-    def _feed_layers(self, data: bytes, most: int = MOST_MESSAGES) -> list[Any]:
-        for layer in self._layers:
-            data = layer.receive(data)
-        return self.decoder.feed(data, most)
+    def keepalive(self) -> None:
+        """The peer has been silent for a while: has `output` ask it whether it is still there, where a layer can (a ping)."""
+        for layer in self.layers:
+            layer.keepalive()
 
-    def _encode_layers(self, message: Any) -> bytes:
-        data = self.framing.encode(message)
-        for layer in reversed(self._layers):
-            data = layer.send(data)
+    def wrap(self, messages: Sequence[bytes]) -> bytes:
+        """What goes outside for these encoded messages."""
+        in_messages = any(layer.keeps_messages for layer in self.layers)
+        outgoing: Sequence[bytes] = messages
+        for layer in reversed(self.layers):
+            if not in_messages and len(outgoing) > 1:
+                outgoing = (b"".join(outgoing),)
+            outgoing = [layer.send(each) for each in outgoing]
+            in_messages = in_messages and not layer.keeps_messages
+        return outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
+
+    def _choose(self, head: bytes, over: bool) -> bool:
+        """Asks the chooser; True when it has chosen, and everything behind the layers so far is new."""
+        chooser = self._chooser
+        assert chooser is not None
+        branch = chooser.choose(head, over)
+        if branch is None:
+            return False
+        added = [make() for make in branch.layers]
+        self.layers += added
+        if branch.conversation is not None:
+            self._chooser = None
+            self.conversation = branch.conversation
+        self._assemble(branch.framing)
+        if added and self._ends is not None:
+            from prise.framing.packets import is_text
+
+            ends = self._ends._replace(text=is_text(self.framing))
+            for layer in added:
+                layer.begin(ends)
+        return True
+
+
+class Layered(Decoder):
+    """The layers and the framing's decoder, as one decoder.
+
+    ended: the peer has ended its input inside a layer. The error of a layer is raised when what came before it is taken.
+    """
+
+    __slots__ = ("_backlog", "_error", "_head", "_in_messages", "_inner", "_pipeline", "ended")
+
+    def __init__(self, pipeline: Pipeline, inner: Decoder, in_messages: bool) -> None:
+        self._pipeline = pipeline
+        self._inner = inner
+        self._in_messages = in_messages
+        self._backlog: deque[bytes] = deque()  # whole messages; bound: what one read held
+        self._head = b""  # what the chooser has seen so far; bound: its own
+        self._error: FrameError | None = None
+        self.more = False
+        self.pending = 0
+        self.ended = False
+
+    def feed(self, data: bytes, most: int = MOST_MESSAGES, /) -> list[Any]:
+        pipeline = self._pipeline
+        if data:
+            try:
+                arrived = self._receive(pipeline.layers, data)
+            except FrameError as error:
+                self._error, arrived = error, b""
+        else:
+            arrived = [] if self._in_messages else b""
+        if pipeline._chooser is not None:
+            return self._undecided(arrived, False, most)
+        return self._decode(arrived, most)
+
+    def end(self) -> list[Any]:
+        if self._error is not None:
+            raise self._error
+        pipeline = self._pipeline
+        if not self.ended:
+            for layer in pipeline.layers:
+                if layer.ended:
+                    break
+                layer.receive_end()
+        if pipeline._chooser is not None:
+            messages = self._undecided(b"", True, MOST_MESSAGES)
+            return messages + pipeline.decoder.end() if pipeline.decoder is not self else messages
+        return self._inner.end()
+
+    def _receive(self, layers: Sequence[Layer], data: Any) -> Any:
+        """Takes bytes through the layers. Behind one that keeps messages, each message goes its own way."""
+        several = False
+        for layer in layers:
+            if several:
+                data = [layer.receive(each) for each in data]
+            else:
+                data = layer.receive(data)
+                several = layer.keeps_messages
+            if layer.error is not None and self._error is None:
+                self._error = layer.error
+            self.ended = self.ended or layer.ended
         return data
+
+    def _undecided(self, arrived: bytes, over: bool, most: int) -> list[Any]:
+        pipeline = self._pipeline
+        self._head += arrived
+        if self._error is not None:
+            raise self._error
+        known = len(pipeline.layers)
+        if not pipeline._choose(self._head, over or self.ended):
+            self.pending = len(self._head)
+            return []
+        # From here on another decoder stands in our place; it gets what we have held back.
+        heir = pipeline.decoder
+        if isinstance(heir, Layered):
+            heir.ended = self.ended
+            return heir._inherit(known, self._head, most)
+        return heir.feed(self._head, most)
+
+    def _inherit(self, known: int, head: bytes, most: int) -> list[Any]:
+        """Goes on where another decoder stopped, behind the layers that both have."""
+        arrived: Any = head
+        if head:
+            try:
+                arrived = self._receive(self._pipeline.layers[known:], head)
+            except FrameError as error:
+                self._error, arrived = error, b""
+        elif self._in_messages:
+            arrived = []
+        if self._pipeline._chooser is not None:
+            return self._undecided(arrived, False, most)
+        return self._decode(arrived, most)
+
+    def _decode(self, arrived: Any, most: int) -> list[Any]:
+        inner = self._inner
+        if self._in_messages:
+            backlog = self._backlog
+            backlog.extend(arrived)
+            messages: list[Any] = []
+            while backlog and len(messages) < most:
+                try:
+                    messages += inner.feed(backlog.popleft())
+                except FrameError as error:
+                    self._error = error
+                    backlog.clear()
+            self.more = bool(backlog)
+        else:
+            messages = inner.feed(arrived, most)
+            self.more = inner.more
+        if self._error is not None and not self.more:
+            if not messages:
+                raise self._error.with_traceback(None)
+            self.more = True
+        self.pending = 0 if self.more else inner.pending or any(layer.pending for layer in self._pipeline.layers)
+        return messages

@@ -14,6 +14,7 @@ from typing import Any
 from prise.core.counters import Counters
 from prise.servers.accept import PAUSE, Acceptor
 from prise.servers.work import Work
+from prise.transports import Listening
 
 _LAST_RUNNERS = 1.0
 """Seconds that runners get to end after the cut."""
@@ -39,7 +40,7 @@ class AcceptLoop(ABC):
         """How many runners have not ended."""
 
     @abstractmethod
-    def start(self, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
+    def start(self, listening: Listening, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
         """Starts a runner for a connection. Raises OSError or RuntimeError when the system has nothing left."""
 
     @abstractmethod
@@ -103,7 +104,7 @@ class AcceptLoop(ABC):
             elif key.data in self.work.listeners:
                 for sock, sockaddr, peer in self.acceptor.accept(key.data):
                     try:
-                        self.start(sock, sockaddr, peer)
+                        self.start(key.data, sock, sockaddr, peer)
                     except (OSError, RuntimeError) as error:
                         sock.close()
                         self.acceptor.release(peer)

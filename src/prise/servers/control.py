@@ -4,7 +4,7 @@
 
 The model's loop watches `descriptors()` and calls `read()` when one is readable, then looks at the state. One of them is a
 pipe of its own, to be woken by; the other, in a forked process, comes from the parent, which writes how many seconds are left
-(`tell`). When the parent dies the pipe ends, and the server drains by itself: no orphan keeps a port.
+(`tell`), or RELOAD. When the parent dies the pipe ends, and the server drains by itself: no orphan keeps a port.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
+
+RELOAD = b"reload"
+"""What a parent writes for: read your certificates again."""
 
 
 class Control:
@@ -29,6 +33,7 @@ class Control:
         os.set_blocking(self._write, False)
         self.deadline: float | None = None
         self.cutting = False
+        self.on_reload: Callable[[], object] = _nothing
 
     def descriptors(self) -> list[int]:
         return [self._read] if self._parent is None else [self._read, self._parent]
@@ -80,7 +85,10 @@ class Control:
                 self._parent = None
                 self.drain(self._drain_time)
             for word in said.split():
-                self.drain(float(word))
+                if word == RELOAD:
+                    self.on_reload()
+                else:
+                    self.drain(float(word))
 
     def close(self) -> None:
         """Gives its descriptors back; in a forked child, only the copies."""
@@ -95,7 +103,20 @@ class Control:
 
 def tell(descriptor: int, seconds: float) -> None:
     """Tells the process at the other end of its parent pipe to drain within so many seconds (0: cut)."""
+    _write(descriptor, b"%.3f" % seconds)
+
+
+def tell_to_reload(descriptor: int) -> None:
+    """Tells the process at the other end of its parent pipe to read its certificates again."""
+    _write(descriptor, RELOAD)
+
+
+def _write(descriptor: int, word: bytes) -> None:
     try:
-        os.write(descriptor, b"%.3f\n" % seconds)
+        os.write(descriptor, word + b"\n")
     except OSError:
         pass  # it is gone already
+
+
+def _nothing() -> None:
+    pass

@@ -13,7 +13,7 @@ from prise.core.deadlines import NEVER
 from prise.loops.base import Loop
 from prise.servers.accept import Acceptor
 from prise.servers.work import Work
-from prise.transports import Listening
+from prise.transports import Listening, keeps_messages
 
 
 class Watcher:
@@ -96,7 +96,8 @@ class LoopServer:
         service = self.work.service
         for sock, sockaddr, key in self._acceptor.accept(listening):
             try:
-                connection = self._kind(sock, service.pipeline(), self._host, service.conversation, sockaddr)
+                pipeline = service.pipeline(listening.layers, keeps_messages(sock))
+                connection = self._kind(sock, pipeline, self._host, service.conversation, sockaddr)
             except Exception as error:  # a layer that cannot be made just now
                 sock.close()
                 self._acceptor.release(key)

@@ -21,6 +21,7 @@ from prise.servers.blocking import AcceptLoop, add
 from prise.servers.board import Board
 from prise.servers.forking import close_private, fork, kill, on_orphaned, on_sigterm, private, reap
 from prise.servers.work import Work
+from prise.transports import Listening, keeps_messages
 
 MOST_CHILDREN = 2_000
 """Children when the limits say nothing; each needs a row of shared counters."""
@@ -55,14 +56,14 @@ class ProcessesModel(AcceptLoop):
     def running(self) -> int:
         return len(self._children)
 
-    def start(self, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
+    def start(self, listening: Listening, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
         if not self._rows:
             raise OSError("no more children can be counted")
         read, write = os.pipe()
         private.add(read)
         row, parent = self._rows[-1], os.getpid()
         try:
-            pid = fork(lambda: self._serve(sock, sockaddr, row, write, parent))
+            pid = fork(lambda: self._serve(listening, sock, sockaddr, row, write, parent))
         except OSError:
             close_private(read)
             raise
@@ -73,7 +74,9 @@ class ProcessesModel(AcceptLoop):
         self._children[read] = (pid, row, key)
         self.selector.register(read, selectors.EVENT_READ)
 
-    def _serve(self, sock: socket.socket, sockaddr: Any, row: int, lifeline: int, parent: int) -> None:
+    def _serve(
+        self, listening: Listening, sock: socket.socket, sockaddr: Any, row: int, lifeline: int, parent: int
+    ) -> None:
         """In the child."""
         service = self.work.service
         private.add(lifeline)
@@ -82,7 +85,12 @@ class ProcessesModel(AcceptLoop):
         self.work.control.close()
         counters = self._board.shared(row)
         connection = Connection(
-            sock, service.pipeline(), service.limits, counters, sockaddr, service.limits.linger_time
+            sock,
+            service.pipeline(listening.layers, keeps_messages(sock)),
+            service.limits,
+            counters,
+            sockaddr,
+            service.limits.linger_time,
         )
         on_sigterm(connection.end_input)
         on_orphaned(lifeline, parent, connection.end_input)

@@ -22,11 +22,12 @@ from prise.connection.blocking import in_running_loop
 from prise.core.conversation import Conversation
 from prise.core.counters import Counters, Stats
 from prise.core.limits import Limits
+from prise.core.multiplex import Multiplex
 from prise.errors import UsageError
 from prise.framing import Framing
 from prise.layers.base import LayerFactory
 from prise.servers.board import Board
-from prise.servers.control import Control, tell
+from prise.servers.control import Control, tell, tell_to_reload
 from prise.servers.forking import close_private, fork, how_ended, on_sigterm, private, reap
 from prise.servers.service import Service
 from prise.servers.work import Work
@@ -40,24 +41,26 @@ AnyAddress = str | int | tuple[Any, ...] | Address
 
 
 def serve(
-    conversation: Conversation,
+    conversation: Conversation | Multiplex,
     *addresses: AnyAddress,
     framing: str | Framing = "lines",
     model: str | None = None,
     workers: int = 1,
     limits: Limits | None = None,
     layers: Sequence[LayerFactory] = (),
+    tls: Any = None,
     drain_time: float = DRAIN_TIME,
     ready: Callable[[list[Address]], object] | None = None,
 ) -> Stats:
     """Serves a conversation until SIGTERM or SIGINT, and returns the final counts.
 
-    conversation: a function, generator function or coroutine function that takes a connection.
+    conversation: a function, generator function or coroutine function that takes a connection, or a `Multiplex` of them.
     addresses: where to listen; default ":50000" (loopback).
     framing: how bytes become messages; a name ("lines", "prefixed:4 | json") or a Framing.
     model: "threads", "processes", "select" or "asyncio"; by default the one that fits the spelling.
     workers: processes that run the model side by side on the same addresses.
     limits: what peers may take. layers: factories of layers between the bytes and the framing.
+    tls: a `TLS` for the addresses `tls:` and `wss:` (their own options go before). SIGHUP has it read its files again.
     drain_time: seconds that conversations get to end after the first signal; the second signal cuts.
     ready: called with the bound addresses (real ports) before the first connection is accepted.
 
@@ -66,11 +69,11 @@ def serve(
     """
     if in_running_loop():
         raise UsageError("serve() would stop the running asyncio loop: use `async with prise.listen(...)` in it")
-    server = _Server(conversation, addresses, framing, model, workers, limits, layers, drain_time)
+    server = _Server(conversation, addresses, framing, model, workers, limits, layers, tls, drain_time)
     with server.bound():
         control = Control(drain_time=drain_time)
         try:
-            with _signals(control, drain_time):
+            with _signals(control, drain_time), _reload_on_hangup(control):
                 if ready is not None:
                     ready(server.addresses)
                 return Stats.of(server.run(control))
@@ -79,13 +82,14 @@ def serve(
 
 
 def listen(
-    conversation: Conversation,
+    conversation: Conversation | Multiplex,
     *addresses: AnyAddress,
     framing: str | Framing = "lines",
     model: str | None = None,
     workers: int = 1,
     limits: Limits | None = None,
     layers: Sequence[LayerFactory] = (),
+    tls: Any = None,
     drain_time: float = DRAIN_TIME,
 ) -> Server:
     """Serves in the background, for tests, notebooks and programs with other things to do; the arguments are those of `serve`.
@@ -93,7 +97,7 @@ def listen(
     Use it as `with listen(...) as server:` or, for the model asyncio on the running loop, `async with listen(...)`.
     Leaving the block drains. Without a block: `listen(...).start()` and `stop()`. It touches no signals.
     """
-    return Server(_Server(conversation, addresses, framing, model, workers, limits, layers, drain_time))
+    return Server(_Server(conversation, addresses, framing, model, workers, limits, layers, tls, drain_time))
 
 
 class _Server:
@@ -101,19 +105,21 @@ class _Server:
 
     def __init__(
         self,
-        conversation: Conversation,
+        conversation: Conversation | Multiplex,
         addresses: Sequence[AnyAddress],
         framing: str | Framing,
         model: str | None,
         workers: int,
         limits: Limits | None,
         layers: Sequence[LayerFactory],
+        tls: Any,
         drain_time: float,
     ) -> None:
         self.service = Service.of(conversation, framing=framing, model=model, limits=limits, layers=layers)
         if not isinstance(workers, int) or workers < 1:
             raise UsageError("workers must be a whole number from 1 on, not {workers!r}", workers=workers)
         self.workers = workers
+        self.tls = tls
         self.drain_time = drain_time
         self.where = [Address.parse(address) for address in addresses or (":50000",)]
         self.listeners: list[Listening] = []
@@ -133,7 +139,7 @@ class _Server:
         _bound.add(self)
         try:
             for address in self.where:
-                self.listeners += bind(address)
+                self.listeners += bind(address, tls=self.tls)
             self.addresses = [listening.address for listening in self.listeners]
             yield
         finally:
@@ -144,6 +150,22 @@ class _Server:
         """In this process; while another one has them too, it goes on accepting."""
         for listening in self.listeners:
             listening.close()
+
+    def reload(self) -> None:
+        """Reads certificates again; connections that exist are not touched. Raises UsageError, and then the old ones stay."""
+        for listening in self.listeners:
+            for factory in listening.layers:
+                again = getattr(factory, "reload", None)
+                if again is not None:
+                    again()
+
+    def try_to_reload(self) -> None:
+        """The same where nobody takes an exception: it is logged."""
+        try:
+            self.reload()
+            log.info("the certificates were read again")
+        except (UsageError, OSError) as error:
+            log.error("the certificates could not be read again, the old ones stay: %s", error)
 
     def close_others(self) -> None:
         """In a forked process: the listeners of other servers, which would accept, from our copy, long after they have ended."""
@@ -159,6 +181,7 @@ class _Server:
         """Runs the model, with its workers if there are several, until `control` ends it."""
         model = importlib.import_module(f"prise.servers.{self.service.model}")
         if self.workers == 1:
+            control.on_reload = self.try_to_reload
             work = self.prepare(control)
             if board is not None:
                 work.board, work.child_rows = board, self._rows - 1
@@ -170,6 +193,7 @@ class _Server:
 
         def worker(number: int, control: Control) -> None:
             self.close_others()
+            control.on_reload = self.try_to_reload
             first = number * self._rows
             before = board.read(first)  # of the worker that died in our place: the counts go on
             before.closed = before.accepted
@@ -255,6 +279,15 @@ class Server:
             return Stats.of(self._board.sum())
         work = self._server.work
         return Stats.of(work.snapshot() if work is not None else Counters())
+
+    def reload(self) -> None:
+        """Reads the certificates of `tls:` and `wss:` addresses again; who is connected notices nothing.
+
+        Raises UsageError when they cannot be read or do not fit together; then the old ones stay in use.
+        """
+        self._server.reload()
+        if self._pid:
+            tell_to_reload(self._pipe)
 
     def drain(self, timeout: float | None = None) -> Stats:
         """Stops accepting, lets conversations end (their input ends), cuts what is left after `timeout` seconds.
@@ -383,6 +416,19 @@ class Server:
             await self._task
         finally:
             self._end()
+
+
+@contextmanager
+def _reload_on_hangup(control: Control) -> Iterator[None]:
+    """SIGHUP reads the certificates again, in this process or in its workers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, lambda number, frame: control.on_reload())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before or signal.SIG_DFL)
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from prise.connection.base import BaseConnection
 from prise.core.conversation import Conversation, Spelling, model_for, spelling_of
 from prise.core.counters import Counters
 from prise.core.limits import Limits
+from prise.core.multiplex import Multiplex
 from prise.core.pipeline import Pipeline
-from prise.errors import FrameError, PeerError, TooSlow
+from prise.errors import FrameError, HandshakeError, PeerError, SpellingError, TooSlow
 from prise.framing import Framing, framing_of
 from prise.layers.base import LayerFactory
 
@@ -21,7 +22,7 @@ log = logging.getLogger("prise")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A conversation with everything that says how it is served."""
+    """A conversation with everything that says how it is served. chooser: picks one of several by a connection's first bytes."""
 
     conversation: Conversation
     spelling: Spelling
@@ -29,11 +30,12 @@ class Service:
     framing: Framing
     limits: Limits
     layers: tuple[LayerFactory, ...] = ()
+    chooser: Multiplex | None = None
 
     @classmethod
     def of(
         cls,
-        conversation: Conversation,
+        conversation: Conversation | Multiplex,
         *,
         framing: str | Framing = "lines",
         model: str | None = None,
@@ -41,15 +43,30 @@ class Service:
         layers: Sequence[LayerFactory] = (),
     ) -> Service:
         """Raises SpellingError or UsageError for what cannot work, before anything is bound."""
-        spelling = spelling_of(conversation)
+        chooser = conversation if isinstance(conversation, Multiplex) else None
+        several = [conversation] if not isinstance(conversation, Multiplex) else conversation.conversations
+        spelling = one_spelling(several)
         service = cls(
-            conversation, spelling, model_for(spelling, model), framing_of(framing), limits or Limits(), tuple(layers)
+            several[0],  # with a chooser each connection gets its own
+            spelling,
+            model_for(spelling, model),
+            framing_of(framing),
+            limits or Limits(),
+            tuple(layers),
+            chooser,
         )
         service.pipeline()  # a framing and limits that exclude each other, a layer that cannot be made
         return service
 
-    def pipeline(self) -> Pipeline:
-        return Pipeline(self.framing, self.limits.message_size, self.layers)
+    def pipeline(self, layers: tuple[LayerFactory, ...] = (), packets: bool = False) -> Pipeline:
+        """For one connection. layers: those of its address, outside of our own. packets: it keeps the boundaries of messages."""
+        return Pipeline(
+            self.framing,
+            self.limits.message_size,
+            layers + self.layers,
+            packets=packets,
+            chooser=self.chooser,
+        )
 
     @property
     def name(self) -> str:
@@ -65,7 +82,10 @@ class Service:
         if error is None or not isinstance(error, Exception):
             return
         if isinstance(error, PeerError) and error.peer is connection.peer:
-            if isinstance(error, FrameError):
+            if isinstance(error, HandshakeError):
+                counters.error_handshake += 1
+                log.info("connection %d from %s: %s", connection.id, connection.peer, error)
+            elif isinstance(error, FrameError):
                 counters.error_frame += 1
                 log.warning("connection %d from %s: %s", connection.id, connection.peer, error)
             elif isinstance(error, TooSlow):
@@ -80,6 +100,17 @@ class Service:
             self.name,
             exc_info=error,
         )
+
+
+def one_spelling(conversations: Sequence[Conversation]) -> Spelling:
+    """The spelling of all these conversations; one kind of connection serves them. Raises SpellingError where they differ."""
+    several = {spelling_of(each) for each in conversations}
+    if len(several) > 1:
+        raise SpellingError(
+            "the conversations of one port must have one spelling; these are {several}",
+            several=", ".join(sorted(several)),
+        )
+    return several.pop()
 
 
 def peer_key(family: int, sockaddr: Any) -> str | None:

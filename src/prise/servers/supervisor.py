@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prise.servers.control import Control, tell
+from prise.servers.control import Control, tell, tell_to_reload
 from prise.servers.forking import close_private, fork, how_ended, kill, on_sigterm, private, reap
 
 log = logging.getLogger("prise")
@@ -62,6 +62,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Returns when all workers have ended, after a drain or a cut."""
+        self._control.on_reload = self.reload
         for descriptor in self._control.descriptors():
             self._selector.register(descriptor, selectors.EVENT_READ)
         for number in range(self._count):
@@ -89,6 +90,11 @@ class Supervisor:
                 self._wait(left or max(last - time.monotonic(), 0.05))
         finally:
             self._selector.close()
+
+    def reload(self) -> None:
+        """Has all workers read their certificates again."""
+        for worker in self._workers.values():
+            tell_to_reload(worker.pipe)
 
     def _start(self, number: int) -> None:
         self._due.pop(number, None)

@@ -13,6 +13,7 @@ from prise.connection.bridged import converse
 from prise.core.counters import Counters
 from prise.servers.blocking import AcceptLoop, add
 from prise.servers.work import Work
+from prise.transports import Listening, keeps_messages
 
 
 def run(work: Work) -> None:
@@ -33,10 +34,15 @@ class ThreadsModel(AcceptLoop):
     def running(self) -> int:
         return len(self._live)
 
-    def start(self, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
+    def start(self, listening: Listening, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
         service = self.work.service
         connection = Connection(
-            sock, service.pipeline(), service.limits, Counters(), sockaddr, service.limits.linger_time
+            sock,
+            service.pipeline(listening.layers, keeps_messages(sock)),
+            service.limits,
+            Counters(),
+            sockaddr,
+            service.limits.linger_time,
         )
         with self.work.counting:
             self._live[connection] = key

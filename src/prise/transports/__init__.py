@@ -15,10 +15,23 @@ from typing import Any, cast
 
 from prise.address import Address, AddressLike
 from prise.errors import TooSlow, Unsupported
+from prise.layers.base import LayerFactory
 from prise.transports.base import Deadline, Endpoint, Listening, Transport, family
 from prise.transports.dial import drive, drive_async
 
-__all__ = ["Endpoint", "Listening", "Transport", "bind", "describe", "dial", "dial_async", "family", "resolve"]
+__all__ = [
+    "Endpoint",
+    "Listening",
+    "Transport",
+    "bind",
+    "describe",
+    "dial",
+    "dial_async",
+    "family",
+    "keeps_messages",
+    "layers",
+    "resolve",
+]
 
 TRANSPORTS = {
     "tcp": "prise.transports.tcp",
@@ -51,14 +64,41 @@ def resolve(address: AddressLike, *, passive: bool = False) -> list[Endpoint]:
     return transport(where).resolve(where, passive)
 
 
-def bind(address: AddressLike, *, backlog: int = 1024) -> list[Listening]:
+def layers(address: AddressLike, *, server: bool, tls: Any = None) -> tuple[LayerFactory, ...]:
+    """What the bytes of a connection go through, by its address: outermost first.
+
+    server: which side we are. tls: a `TLS` for what the address leaves open. Raises UsageError for files that cannot be
+    read and options that exclude each other, MissingExtra.
+    """
+    where = Address.parse(address)
+    make = getattr(transport(where), "layers", None)
+    found: tuple[LayerFactory, ...] = make(where, server, tls) if make is not None else ()
+    trusted = where.option("proxy-from")
+    if server and trusted is not None:
+        from prise.layers.proxy import proxy_from
+
+        return (proxy_from(trusted), *found)
+    return found
+
+
+def keeps_messages(sock: socket.socket) -> bool:
+    """True for sockets that keep the boundaries of messages: datagrams, SOCK_SEQPACKET."""
+    return sock.type != socket.SOCK_STREAM
+
+
+def bind(address: AddressLike, *, backlog: int = 1024, tls: Any = None) -> list[Listening]:
     """Listens on an address, on all its endpoints or none, all on one port; a name may have several of them.
 
     backlog: connections that the kernel keeps waiting (listen(2)); the option `backlog` of the address goes before.
-    Raises BindError when it is taken, not allowed, or not of this machine; ResolveError, AddressError, Unsupported.
+    tls: see `layers`. Raises BindError when it is taken, not allowed, or not of this machine; ResolveError, AddressError,
+    Unsupported, and what `layers` raises.
     """
     where = Address.parse(address)
-    return transport(where).bind(where, backlog)
+    wrapped = layers(where, server=True, tls=tls)
+    listeners = transport(where).bind(where, backlog)
+    for listening in listeners:
+        listening.layers = wrapped
+    return listeners
 
 
 def dial(address: AddressLike, *, timeout: float | None = 10.0) -> socket.socket:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from prise.address import Address
 from prise.errors import Unsupported
+from prise.layers.base import LayerFactory
 
 
 class Endpoint(NamedTuple):
@@ -52,15 +53,17 @@ Steps: TypeAlias = Generator[Wait, Sequence[socket.socket], socket.socket]
 class Listening:
     """A listening socket and its address. `accept` never blocks.
 
-    socket: non-blocking, not inherited by programs that are started. address: with the real port.
+    socket: non-blocking, not inherited by programs that are started. address: with the real port. layers: what each of its
+    connections goes through first (TLS, WebSocket, a PROXY header), as the address says.
     """
 
-    __slots__ = ("address", "socket")
+    __slots__ = ("address", "layers", "socket")
 
     def __init__(self, sock: socket.socket, address: Address) -> None:
         sock.setblocking(False)
         self.socket = sock
         self.address = address
+        self.layers: tuple[LayerFactory, ...] = ()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}{' closed' if self.socket.fileno() < 0 else ''}>"
@@ -85,7 +88,11 @@ class Listening:
 
 
 class Transport(Protocol):
-    """What every transport module has."""
+    """What every transport module has.
+
+    One whose bytes go through layers also has `layers(address, server, tls) -> tuple[LayerFactory, ...]`, outermost first;
+    server: which side; tls: the `TLS` that the caller gave, or None.
+    """
 
     def looks_up(self, address: Address) -> bool:
         """Whether `resolve` may ask the network, and so block for seconds."""
