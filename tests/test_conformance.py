@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,14 @@ def settings() -> list[Setting]:
     ]
 
 
-@pytest.mark.parametrize("case", conformance.CASES, ids=lambda case: case.__name__)
-@pytest.mark.parametrize("setting", settings(), ids=str)
+PROMISES = [
+    pytest.param(case, setting, id=f"{setting}-{case.__name__}")
+    for setting in settings()
+    for case in conformance.cases_for(setting)
+]
+
+
+@pytest.mark.parametrize(("case", "setting"), PROMISES)
 def test_promise(case: Callable[[Setting], None], setting: Setting, tmp_path: Path) -> None:
     address = setting.address.replace("PATH", str(tmp_path / "s"))
-    case(Setting(setting.model, setting.spelling, setting.workers, address))
+    case(replace(setting, address=address))

@@ -13,11 +13,15 @@ import click
 
 import prise
 from prise.cli import parameters
-from prise.cli.link import Link, Mapped, Piped, RawLink, Source, converse, write_all
+from prise.cli.link import Link, Mapped, Piped, ByteLink, Source, converse, write_all
 from prise.cli.outcome import say
+from prise.cli.security import client_security, client_tls, encrypted, proxies
 from prise.cli.terminal import LineByLine, Lines, Terminal, is_terminal
 from prise.cli.texts import examples
 from prise.locale import translate as _
+
+WAIT = 3.0
+"""Seconds of silence after our end that mean the end of the answers, where a connection cannot half-close."""
 
 PAUSE = 0.1
 """Seconds after which an unfinished line is shown on a terminal."""
@@ -36,6 +40,9 @@ PATIENT = prise.Limits(idle_time=None, message_time=None, write_time=None)
         ("prise connect localhost:50000", _("a conversation by hand")),
         (r"printf 'a\nb\n' | prise connect :50000", _("sends two lines and prints the answers")),
         ("prise connect --retry 10 /run/app.sock < request > answer", _("a Unix socket that is not there yet")),
+        ("prise connect tls:example.org:443", _("encrypted, the certificate checked")),
+        ("echo hello | prise connect udp::50000", _("a datagram, and the answers of the next three seconds")),
+        ("prise connect ws://localhost:8088/chat", _("a WebSocket: each piece of input is a message")),
         (
             r"""prise connect --framing 'prefixed:4|json' :50000 <<< '{"ask": 1}'""",
             _("messages with their length in front"),
@@ -56,7 +63,17 @@ PATIENT = prise.Limits(idle_time=None, message_time=None, write_time=None)
     "--retry", type=click.IntRange(0), default=0, metavar="N", help=_("How often to try again when nobody answers.")
 )
 @click.option("--crlf", is_flag=True, help=_(r"Send each \n as \r\n."))
-def command(address: str, framing: str | None, timeout: float | str, retry: int, crlf: bool) -> None:
+@click.option(
+    "--wait",
+    type=parameters.Duration(),
+    default=WAIT,
+    help=_("Silence that ends the answers where the end of the input cannot be sent on: UDP, WebSocket. Default: 3s."),
+)
+@client_security
+def command(
+    address: str, framing: str | None, timeout: float | str, retry: int, crlf: bool, wait: float, **security: Any
+) -> None:
+    address, tls, via = encrypted(address, security), client_tls(security), proxies(security)
     seconds = None if isinstance(timeout, str) else timeout
     raw = framing is None or framing.strip() == "chunks"
     connector = prise.connect(
@@ -65,29 +82,28 @@ def command(address: str, framing: str | None, timeout: float | str, retry: int,
         timeout=seconds,
         retry=prise.Retry(attempts=retry + 1),
         limits=PATIENT,
+        tls=tls,
+        via=via,
     )
     if not raw and crlf:
         raise prise.UsageError("--crlf is for plain bytes; with --framing, the framing writes the ends of messages")
     with connector.open() as connection:
         if raw:
-            talk_bytes(connection, crlf)
+            talk_bytes(connection, crlf, wait)
         else:
             assert framing is not None
             talk_messages(connection, Form(framing))
 
 
-def talk_bytes(connection: prise.Connection, crlf: bool) -> None:
+def talk_bytes(connection: prise.Connection, crlf: bool, wait: float = WAIT) -> None:
     terminal = is_terminal()
-    link = RawLink(connection, PAUSE if terminal else None)
-    try:
-        if terminal:
-            end = b"\r\n" if crlf else b"\n"
-            by_hand(connection, link, lambda line: line.encode(errors="surrogateescape") + end)
-        else:
-            source: Source = Piped()
-            converse(link, Mapped(source, Crlf()) if crlf else source, write_all)
-    finally:
-        link.close()
+    link = ByteLink(connection, PAUSE if terminal else None, wait)
+    if terminal:
+        end = b"\r\n" if crlf else b"\n"
+        by_hand(connection, link, lambda line: line.encode(errors="surrogateescape") + end)
+    else:
+        source: Source = Piped()
+        converse(link, Mapped(source, Crlf()) if crlf else source, write_all)
 
 
 def by_hand(connection: prise.Connection, link: Link, encode: Callable[[str], Any], form: Form | None = None) -> None:

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import os
 import select
-import socket
-import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from prise import Connection, ConnectionLost
+from prise import Connection, ConnectionLost, TooSlow
 
 READ_SIZE = 64 * 1024
 """What a pipe holds (pipe(7)); larger reads are not faster."""
+
+
+_LOOK = 0.1
+"""Seconds after which a connection that cannot half-close is asked whether it has been silent for long enough."""
 
 
 class Link(Protocol):
@@ -70,56 +73,47 @@ def converse(link: Link, source: Source, show: Callable[[Any], None]) -> None:
         raise failures[0]
 
 
-class RawLink:
-    """The bytes of a connection, neither framed nor decoded, and the difference between the peer's end and a reset.
+class ByteLink:
+    """The bytes of a connection (framing "chunks"), and the difference between the peer's end and a broken connection.
 
-    It reads the socket beside the connection, which is for connections without layers only.
     pause: seconds after which, when an unfinished line was received and nothing follows, b"" says so; None: never.
+    wait: seconds of silence that mean the end of the answers, once our own input is over, where the connection cannot say
+    that it is over and listen on (UDP, WebSocket); elsewhere the peer's end is awaited, however long it takes.
     """
 
-    def __init__(self, connection: Connection, pause: float | None = None) -> None:
-        self._peer = connection.peer
-        self._sock = socket.socket(fileno=os.dup(connection.fileno()))
-        self._sock.setblocking(True)
+    def __init__(self, connection: Connection, pause: float | None = None, wait: float = 3.0) -> None:
+        self._connection = connection
         self._pause = pause
-
-    def send(self, message: bytes) -> None:
-        try:
-            self._sock.sendall(message)
-        except OSError as error:
-            raise self._lost("the peer did not take everything ({cause})", "send", error) from error
+        self._wait = wait
+        self._sent_all: float | None = None  # when our input was over
+        self.send, self.abort = connection.send, connection.abort
 
     def send_eof(self) -> None:
-        self._shutdown(socket.SHUT_WR)
-
-    def abort(self) -> None:
-        # Closed with a reset: a peer that is still sending would otherwise probe a window that never opens again, for a minute.
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._shutdown(socket.SHUT_RDWR)
+        self._sent_all = time.monotonic()
+        if self._connection.half_closes:
+            self._connection.send_eof()
 
     def __iter__(self) -> Iterator[bytes]:
-        try:
-            while data := self._sock.recv(READ_SIZE):
-                yield data
-                if self._pause is not None and data[-1:] != b"\n" and not self._follows(self._pause):
+        connection = self._connection
+        unfinished = False
+        heard = 0.0
+        while True:
+            try:
+                data = connection.receive(self._pause if unfinished else None if connection.half_closes else _LOOK)
+            except TooSlow:
+                if unfinished:
+                    unfinished = False
                     yield b""
-        except OSError as error:
-            raise self._lost("the connection broke ({cause})", "receive", error) from error
-
-    def close(self) -> None:
-        self._sock.close()
-
-    def _follows(self, seconds: float) -> bool:
-        return bool(select.select([self._sock], [], [], seconds)[0])
-
-    def _shutdown(self, how: int) -> None:
-        try:
-            self._sock.shutdown(how)
-        except OSError:
-            pass  # it is down already
-
-    def _lost(self, reason: str, operation: str, error: OSError) -> ConnectionLost:
-        return ConnectionLost(reason, operation=operation, peer=self._peer, cause=error.strerror or error)
+                elif self._sent_all is not None and time.monotonic() - max(heard, self._sent_all) > self._wait:
+                    return
+                continue
+            if data is None:
+                break
+            heard = time.monotonic()
+            yield data
+            unfinished = self._pause is not None and data[-1:] != b"\n"
+        if connection.lost is not None:
+            raise connection.lost
 
 
 class Piped:

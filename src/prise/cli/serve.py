@@ -14,6 +14,7 @@ from prise.cli import parameters
 from prise.cli.conversations import BUILT_IN
 from prise.cli.loading import load
 from prise.cli.outcome import say
+from prise.cli.security import encrypted, server_security, server_tls
 from prise.cli.texts import amount, examples, netcat
 from prise.locale import translate as _
 
@@ -37,6 +38,8 @@ LIMITS: dict[str, str] = {
     epilog=examples(
         ("prise serve echo", _("on port 50000, for this machine only")),
         ("prise serve greet --on '*:50000' --on unix:/run/greet.sock", _("every interface, and a Unix socket")),
+        ("prise serve echo --on ws://:8088 --on udp::50000", _("to a browser, and by datagrams")),
+        ("prise serve echo --tls --self-signed", _("encrypted, for development")),
         ("prise serve hello.py:greeter --reload", _("starts again whenever the file changes")),
         (
             "prise serve app.talk:game --model asyncio --workers 4 --idle 5m",
@@ -84,6 +87,7 @@ LIMITS: dict[str, str] = {
     default=10.0,
     help=_("Time for conversations to end when the server stops. Default: 10s."),
 )
+@server_security
 @click.option("--reload", is_flag=True, help=_("Start again whenever the code of the conversation changes."))
 @click.option("--json", "as_json", is_flag=True, help=_("Print events on stdout, one JSON value per line."))
 @click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors."))
@@ -99,17 +103,20 @@ def command(
     as_json: bool,
     quiet: bool,
     verbose: bool,
-    **limits: Any,
+    **rest: Any,
 ) -> int:
     log_to_stderr(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    encrypt = rest.pop("tls")
+    tls = server_tls(rest)
     settings: dict[str, Any] = {
         "framing": prise.framing_of(framing),
         "model": model,
         "workers": workers,
-        "limits": limits_of(limits),
+        "limits": limits_of(rest),
+        "tls": tls,
         "drain_time": drain,
     }
-    addresses = [prise.Address.parse(address) for address in on]
+    addresses = [prise.Address.parse(encrypted(address, {"tls": encrypt})) for address in on]
     report = Report(conversation, as_json, quiet)
 
     def serve() -> int:

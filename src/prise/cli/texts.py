@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from prise import Address
 from prise.locale import translate as _
@@ -31,11 +32,15 @@ def _show(match: re.Match[str]) -> str:
 
 
 def netcat(address: Address) -> str:
-    """The command that reaches a bound address from this machine with netcat."""
-    if address.scheme == "unix":
+    """The command that reaches a bound address from this machine: with netcat, where that can."""
+    if address.scheme == "unix" and address.path and not address.path.startswith("@"):
         return f"nc -U {address.path}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(address.host), address.host)
-    return f"nc {host} {address.port}"
+    if address.scheme == "tcp":
+        return f"nc {host} {address.port}"
+    if address.scheme == "udp":
+        return f"nc -u {host} {address.port}"
+    return f"prise connect {replace(address, host=host).without_options()}"
 
 
 def amount(count: int) -> str:

@@ -66,7 +66,9 @@ class BaseConnection(ABC):
             if sockaddr is None:
                 try:
                     sockaddr = self._sock.getpeername()
-                except OSError:
+                except OSError:  # it is gone already
+                    if self._dialled is not None:
+                        return self._dialled.without_options()
                     sockaddr = ""
             self._peer = describe(self._sock.family, sockaddr)
         return self._peer
@@ -89,6 +91,12 @@ class BaseConnection(ABC):
         None while it is there and when the peer simply ended. In a conversation both look alike: the messages end.
         """
         return self._lost
+
+    @property
+    def half_closes(self) -> bool:
+        """True where `send_eof` ends one direction alone, and answers can still come: not on WebSocket, and not where every
+        message stands for itself (UDP)."""
+        return not self._pipeline.keeps_messages
 
     @property
     def tls(self) -> Any:

@@ -159,7 +159,7 @@ class PostingConnection(BaseConnection):
     def _broke(self, cause: OSError | ConnectionLost) -> ConnectionLost:
         """The peer or the network broke the connection; counted once."""
         if not isinstance(cause, ConnectionLost):
-            cause = ConnectionLost("the peer is gone ({cause})", cause=cause.strerror or cause)
+            cause = ConnectionLost("the peer is gone ({cause})", operation="receive", cause=cause.strerror or cause)
         vars(cause).update(self._ends)
         with self._lock:
             if not self._gone:

@@ -95,7 +95,7 @@ class Pipeline:
 
     def _assemble(self, framing: Framing) -> None:
         in_messages = any(layer.keeps_messages for layer in self.layers)
-        if self._packets or in_messages:
+        if self.keeps_messages:
             from prise.framing.packets import packets
 
             framing = packets(framing, terminated=not in_messages)
@@ -106,6 +106,11 @@ class Pipeline:
         if self.layered:
             self.decoder = Layered(self, self.decoder, in_messages)
         self.feed = self.decoder.feed
+
+    @property
+    def keeps_messages(self) -> bool:
+        """True when the carrier or a layer keeps the boundaries of messages."""
+        return self._packets or any(layer.keeps_messages for layer in self.layers)
 
     @property
     def ready(self) -> bool:

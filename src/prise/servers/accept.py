@@ -68,6 +68,11 @@ class Acceptor:
             return False
         return not self.paused_until or self.paused_until <= self._clock()
 
+    @property
+    def over(self) -> bool:
+        """True when nobody can come any more and nobody is here: a server of standard input, say, has done its work."""
+        return not self.open and bool(self.listeners) and all(each.exhausted for each in self.listeners)
+
     def accept(self, listening: Listening) -> Iterator[tuple[socket.socket, Any, str | None]]:
         """The connections that wait at a listener, as (socket, peer's socket address, key for `release`)."""
         for _ in range(BURST):

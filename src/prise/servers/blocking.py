@@ -66,6 +66,8 @@ class AcceptLoop(ABC):
             while not control.draining:
                 self._watch_listeners()
                 self._wait(PAUSE if self.acceptor.paused_until else None)
+                if self.acceptor.over:
+                    control.drain(0.0)
             self._stop_accepting()
             self.end_input()
             while self.running and not control.overdue():

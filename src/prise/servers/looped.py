@@ -120,6 +120,8 @@ class LoopServer:
         if task is not None and not task.done():
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
+        if self._acceptor.over:
+            self.work.control.drain(0.0)
         if self._draining:
             self._look()
         elif not self._accepting:

@@ -78,6 +78,11 @@ class Listening:
         """The descriptor, for `select` and the like; -1 when closed."""
         return self.socket.fileno()
 
+    @property
+    def exhausted(self) -> bool:
+        """True when no connection will ever come again: what had only one to give has given it."""
+        return False
+
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection, blocking, and the sockaddr of its peer. BlockingIOError when there is none; OSError."""
         return self.socket.accept()
