@@ -24,7 +24,11 @@ COMPLETION_VARIABLE = "_PRISE_COMPLETE"
 COMMANDS = {
     "serve": "prise.cli.serve:command",
     "connect": "prise.cli.connect:command",
+    "listen": "prise.cli.listen:command",
     "talk": "prise.cli.talk:command",
+    "send": "prise.cli.send:command",
+    "receive": "prise.cli.receive:command",
+    "check": "prise.cli.check:command",
     "chat": "prise.cli.chat:command",
     "completion": "prise.cli.completion:command",
 }
@@ -35,7 +39,11 @@ def summaries() -> dict[str, str]:
     return {
         "serve": _("serves a conversation: a built-in one, or your own function"),
         "connect": _("a client for hands and for pipes"),
+        "listen": _("waits for somebody, and joins them to the terminal, a pipe or a program"),
         "talk": _("two people converse"),
+        "send": _("sends files and folders, verified"),
+        "receive": _("receives what `prise send` sends"),
+        "check": _("says what is at an address, and what is wrong"),
         "chat": _("opens a chat room"),
         "completion": _("prints the completion script of a shell"),
     }

@@ -1,0 +1,69 @@
+"""`printf 'hi\\n' | prise connect` gets the answer that comes after its end of input, from everybody.
+
+socat loses it after half a second, OpenBSD's nc and curl never say that their input has ended, ncat loses it with UDP. Each
+server here reads to the end of its input and answers a moment later.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from cli_process import run
+from peers import Peer, free_port
+
+LATE = "cat >/dev/null; sleep 0.8; echo late"
+LATE_DATAGRAM = "read line; sleep 0.8; echo late"
+
+
+def ask(address: str, *options: str) -> str:
+    done = run("connect", *options, address, given=b"hi\n")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+TCP_SERVERS = {
+    "socat": lambda port: ("socat", "-t5", f"TCP-LISTEN:{port},bind=127.0.0.1", f"SYSTEM:{LATE}"),
+    "ncat": lambda port: ("ncat", "-l", "127.0.0.1", str(port), "-c", LATE),
+    "nc.traditional": lambda port: ("nc.traditional", "-l", "-s", "127.0.0.1", "-p", str(port), "-c", LATE),
+}
+
+
+@pytest.mark.parametrize("server", TCP_SERVERS)
+def test_tcp(server: str) -> None:
+    port = free_port()
+    with Peer(*TCP_SERVERS[server](port), port=port):
+        assert ask(f"127.0.0.1:{port}") == "late\n"
+
+
+def test_openbsd_netcat_answers_with_its_own_input() -> None:
+    """It runs no program, but sends its standard input; -N ends its side when that is over."""
+    port = free_port()
+    answer = f"{LATE_DATAGRAM.replace('read line; ', '')} | nc.openbsd -N -l 127.0.0.1 {port}"
+    with Peer("sh", "-c", answer, port=port):
+        assert ask(f"127.0.0.1:{port}") == "late\n"
+
+
+def test_unix_sockets(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with Peer("socat", "-t5", f"UNIX-LISTEN:{path}", f"SYSTEM:{LATE}"):
+        assert ask(f"unix:{path}", "--retry", "20") == "late\n"
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        lambda port: ("socat", f"UDP4-RECVFROM:{port},bind=127.0.0.1", f"SYSTEM:{LATE_DATAGRAM}"),
+        lambda port: ("ncat", "-u", "-l", "127.0.0.1", str(port), "-c", LATE_DATAGRAM),
+    ],
+    ids=["socat", "ncat"],
+)
+def test_udp(server) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    with Peer(*server(port), port=port, kind=socket.SOCK_DGRAM):
+        assert ask(f"udp:127.0.0.1:{port}") == "late\n"
+
+
+def test_a_program() -> None:
+    assert ask(f"sh:{LATE}") == "late\n"
