@@ -6,6 +6,9 @@ comes is printed as a line; a value of JSON or MessagePack is written as JSON in
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +16,7 @@ import click
 
 import prise
 from prise.cli import parameters
-from prise.cli.link import Link, Mapped, Piped, ByteLink, Source, converse, write_all
+from prise.cli.link import ByteLink, Link, Mapped, Piped, Source, converse, write_all
 from prise.cli.outcome import say
 from prise.cli.security import client_security, client_tls, encrypted, proxies
 from prise.cli.terminal import LineByLine, Lines, Terminal, is_terminal
@@ -101,9 +104,32 @@ def talk_bytes(connection: prise.Connection, crlf: bool, wait: float = WAIT) -> 
     if terminal:
         end = b"\r\n" if crlf else b"\n"
         by_hand(connection, link, lambda line: line.encode(errors="surrogateescape") + end)
+    elif sys.stderr.isatty() and not sys.stdout.isatty():
+        with_progress(link, crlf)
     else:
         source: Source = Piped()
         converse(link, Mapped(source, Crlf()) if crlf else source, write_all)
+
+
+def with_progress(link: Link, crlf: bool) -> None:
+    """From and to files or pipes, while somebody watches: how much went each way, and how much is left of a file."""
+    from prise.cli.progress import Progress
+
+    status = os.fstat(0)
+    total = status.st_size if stat.S_ISREG(status.st_mode) else None
+    with Progress(total=total) as progress:
+
+        def note(data: bytes) -> Iterator[bytes]:
+            progress.advance(len(data))
+            yield data
+
+        def show(data: bytes) -> None:
+            write_all(data)
+            if total is None:
+                progress.advance(len(data))
+
+        source: Source = Mapped(Piped(), note)
+        converse(link, Mapped(source, Crlf()) if crlf else source, show)
 
 
 def by_hand(connection: prise.Connection, link: Link, encode: Callable[[str], Any], form: Form | None = None) -> None:

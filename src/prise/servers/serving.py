@@ -1,0 +1,155 @@
+"""What is served where: checked and bound in the caller's thread, then run by one of the models in this process or in workers."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from prise.address import Address
+from prise.core.conversation import Conversation
+from prise.core.counters import Counters
+from prise.core.limits import Limits
+from prise.core.multiplex import Multiplex
+from prise.errors import UsageError
+from prise.framing import Framing
+from prise.layers.base import LayerFactory
+from prise.servers.board import Board
+from prise.servers.control import Control
+from prise.servers.service import Service
+from prise.servers.work import Work
+from prise.transports import Listening, bind
+
+log = logging.getLogger("prise")
+
+AnyAddress = str | int | tuple[Any, ...] | Address
+
+
+class Serving:
+    """What is served where, checked; and how it is run in this process."""
+
+    def __init__(
+        self,
+        conversation: Conversation | Multiplex,
+        addresses: Sequence[AnyAddress],
+        framing: str | Framing,
+        model: str | None,
+        workers: int,
+        limits: Limits | None,
+        layers: Sequence[LayerFactory],
+        tls: Any,
+        drain_time: float,
+    ) -> None:
+        self.service = Service.of(conversation, framing=framing, model=model, limits=limits, layers=layers)
+        if not isinstance(workers, int) or workers < 1:
+            raise UsageError("workers must be a whole number from 1 on, not {workers!r}", workers=workers)
+        self.workers = workers
+        self.tls = tls
+        self.drain_time = drain_time
+        self.where = [Address.parse(address) for address in addresses or (":50000",)]
+        self.listeners: list[Listening] = []
+        self.addresses: list[Address] = []
+        self.work: Work | None = None
+        self.board: Board | None = None
+
+    @property
+    def forks(self) -> bool:
+        """True when the conversations run in other processes than this one."""
+        return self.workers > 1 or self.service.model == "processes"
+
+    @contextmanager
+    def bound(self) -> Iterator[None]:
+        """Binds all addresses, or none; a Unix path that we made is removed at the end."""
+        self.listeners = []
+        _bound.add(self)
+        try:
+            for address in self.where:
+                self.listeners += bind(address, tls=self.tls)
+            self.addresses = [listening.address for listening in self.listeners]
+            yield
+        finally:
+            _bound.discard(self)
+            self.close_listeners()
+
+    def close_listeners(self) -> None:
+        """In this process; while another one has them too, it goes on accepting."""
+        for listening in self.listeners:
+            listening.close()
+
+    def reload(self) -> None:
+        """Reads certificates again; connections that exist are not touched. Raises UsageError, and then the old ones stay."""
+        for listening in self.listeners:
+            for factory in listening.layers:
+                again = getattr(factory, "reload", None)
+                if again is not None:
+                    again()
+
+    def try_to_reload(self) -> None:
+        """The same where nobody takes an exception: it is logged."""
+        try:
+            self.reload()
+            log.info("the certificates were read again")
+        except (UsageError, OSError) as error:
+            log.error("the certificates could not be read again, the old ones stay: %s", error)
+
+    def close_others(self) -> None:
+        """In a forked process: the listeners of other servers, which would accept, from our copy, long after they have ended."""
+        for other in _bound - {self}:
+            other.close_listeners()
+
+    def prepare(self, control: Control) -> Work:
+        """The work of a model that runs in this process."""
+        self.work = Work(self.service, self.listeners, control)
+        return self.work
+
+    def run(self, control: Control, board: Board | None = None) -> Counters:
+        """Runs the model, with its workers if there are several, until `control` ends it."""
+        model = importlib.import_module(f"prise.servers.{self.service.model}")
+        if self.workers == 1:
+            control.on_reload = self.try_to_reload
+            work = self.prepare(control)
+            if board is not None:
+                work.board, work.child_rows = board, self._rows - 1
+            model.run(work)
+            return work.snapshot()
+        from prise.servers.supervisor import Supervisor
+
+        board = board or self.make_board()
+
+        def worker(number: int, control: Control) -> None:
+            self.close_others()
+            control.on_reload = self.try_to_reload
+            first = number * self._rows
+            before = board.read(first)  # of the worker that died in our place: the counts go on
+            before.closed = before.accepted
+            work = Work(self.service, self.listeners, control, before, board=board, first_row=first)
+            work.child_rows = self._rows - 1
+            model.run(work)
+
+        Supervisor(worker, self.workers, control, self.drain_time, self.close_listeners).run()
+        return final(board)
+
+    @property
+    def _rows(self) -> int:
+        """Rows of shared counters for one worker: its own, and one for each child."""
+        if self.service.model != "processes":
+            return 1
+        from prise.servers.processes import child_rows
+
+        return 1 + child_rows(self.service.limits.connections)
+
+    def make_board(self) -> Board:
+        return Board(self.workers * self._rows)
+
+
+_bound: set[Serving] = set()
+"""The servers of this process that listen now."""
+
+
+def final(board: Board) -> Counters:
+    """The counts when all processes have ended, and so have the connections that a killed one could not count as closed."""
+    total = board.sum()
+    total.closed = total.accepted
+    return total
