@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,6 +18,20 @@ os.environ.pop("LANGUAGE", None)
 # A slow example says something about the machine's other work, not about the code; coverage doubles it.
 settings.register_profile("prise", deadline=None, max_examples=100, print_blob=True)
 settings.load_profile("prise")
+
+
+PROGRAMS = Path(__file__).parent / "debian-packages.txt"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A person may lack programs, and then some tests are left out; in CI (PRISE_ALL_PROGRAMS=1) that is a failure."""
+    if os.environ.get("PRISE_ALL_PROGRAMS") != "1":
+        return
+    where = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    wanted = [line.split()[0] for line in PROGRAMS.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    missing = [program for program in wanted if shutil.which(program, path=where) is None]
+    if missing:
+        raise pytest.UsageError(f"programs that tests need are missing: {', '.join(missing)}; see {PROGRAMS.name}")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -25,7 +25,6 @@ def ask(address: str, *options: str) -> str:
 
 TCP_SERVERS = {
     "socat": lambda port: ("socat", "-t5", f"TCP-LISTEN:{port},bind=127.0.0.1", f"SYSTEM:{LATE}"),
-    "ncat": lambda port: ("ncat", "-l", "127.0.0.1", str(port), "-c", LATE),
     "nc.traditional": lambda port: ("nc.traditional", "-l", "-s", "127.0.0.1", "-p", str(port), "-c", LATE),
 }
 
@@ -35,6 +34,13 @@ def test_tcp(server: str) -> None:
     port = free_port()
     with Peer(*TCP_SERVERS[server](port), port=port):
         assert ask(f"127.0.0.1:{port}") == "late\n"
+
+
+def test_a_server_that_hangs_up_at_the_end_of_input() -> None:
+    """ncat, listening, drops what its program still has to say; without that end it does not."""
+    port = free_port()
+    with Peer("ncat", "-l", "127.0.0.1", str(port), "-c", LATE_DATAGRAM, port=port):
+        assert ask(f"127.0.0.1:{port}", "--no-eof") == "late\n"
 
 
 def test_openbsd_netcat_answers_with_its_own_input() -> None:

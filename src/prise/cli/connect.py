@@ -72,9 +72,17 @@ PATIENT = prise.Limits(idle_time=None, message_time=None, write_time=None)
     default=WAIT,
     help=_("Silence that ends the answers where the end of the input cannot be sent on: UDP, WebSocket. Default: 3s."),
 )
+@click.option("--no-eof", is_flag=True, help=_("Do not send on the end of the input: some servers hang up at it."))
 @client_security
 def command(
-    address: str, framing: str | None, timeout: float | str, retry: int, crlf: bool, wait: float, **security: Any
+    address: str,
+    framing: str | None,
+    timeout: float | str,
+    retry: int,
+    crlf: bool,
+    wait: float,
+    no_eof: bool,
+    **security: Any,
 ) -> None:
     address, tls, via = encrypted(address, security), client_tls(security), proxies(security)
     seconds = None if isinstance(timeout, str) else timeout
@@ -92,15 +100,15 @@ def command(
         raise prise.UsageError("--crlf is for plain bytes; with --framing, the framing writes the ends of messages")
     with connector.open() as connection:
         if raw:
-            talk_bytes(connection, crlf, wait)
+            talk_bytes(connection, crlf, wait, not no_eof)
         else:
             assert framing is not None
             talk_messages(connection, Form(framing))
 
 
-def talk_bytes(connection: prise.Connection, crlf: bool, wait: float = WAIT) -> None:
+def talk_bytes(connection: prise.Connection, crlf: bool, wait: float = WAIT, send_eof: bool = True) -> None:
     terminal = is_terminal()
-    link = ByteLink(connection, PAUSE if terminal else None, wait)
+    link = ByteLink(connection, PAUSE if terminal else None, wait, send_eof)
     if terminal:
         end = b"\r\n" if crlf else b"\n"
         by_hand(connection, link, lambda line: line.encode(errors="surrogateescape") + end)

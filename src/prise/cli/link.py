@@ -78,10 +78,13 @@ class ByteLink:
 
     pause: seconds after which, when an unfinished line was received and nothing follows, b"" says so; None: never.
     wait: seconds of silence that mean the end of the answers, once our own input is over, where the connection cannot say
-    that it is over and listen on (UDP, WebSocket); elsewhere the peer's end is awaited, however long it takes.
+    that it is over and listen on (UDP, WebSocket), or is not to (send_eof=False); elsewhere the peer's end is awaited, however long it takes.
     """
 
-    def __init__(self, connection: Connection, pause: float | None = None, wait: float = 3.0) -> None:
+    def __init__(
+        self, connection: Connection, pause: float | None = None, wait: float = 3.0, send_eof: bool = True
+    ) -> None:
+        self._half_closes = send_eof and connection.half_closes
         self._connection = connection
         self._pause = pause
         self._wait = wait
@@ -90,7 +93,7 @@ class ByteLink:
 
     def send_eof(self) -> None:
         self._sent_all = time.monotonic()
-        if self._connection.half_closes:
+        if self._half_closes:
             self._connection.send_eof()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -99,7 +102,7 @@ class ByteLink:
         heard = 0.0
         while True:
             try:
-                data = connection.receive(self._pause if unfinished else None if connection.half_closes else _LOOK)
+                data = connection.receive(self._pause if unfinished else None if self._half_closes else _LOOK)
             except TooSlow:
                 if unfinished:
                     unfinished = False

@@ -8,6 +8,7 @@ Nothing happens before `with`, `async with`, `await` or `open()`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def connect(
     where = Address.parse(address)
     wrapped = (*layers_of(where, server=False, tls=tls), *layers)
     dialled = where
-    if via:
+    if via and (via != "environment" or any(name.lower().endswith("_proxy") for name in os.environ)):
         from prise.clients.via import through
 
         dialled, proxies = through(where, via)
