@@ -28,7 +28,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if os.environ.get("PRISE_ALL_PROGRAMS") != "1":
         return
     where = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    wanted = [line.split()[0] for line in PROGRAMS.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    wanted = [
+        line.split()[0] for line in PROGRAMS.read_text().splitlines() if line.strip() and not line.startswith("#")
+    ]
     missing = [program for program in wanted if shutil.which(program, path=where) is None]
     if missing:
         raise pytest.UsageError(f"programs that tests need are missing: {', '.join(missing)}; see {PROGRAMS.name}")

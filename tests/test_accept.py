@@ -257,5 +257,5 @@ def test_a_loop_pauses_its_listeners_and_comes_back(
     with prise.listen(echo, "127.0.0.1:0", model=model, limits=Limits(linger_time=0.2)) as server:
         with prise.connect(server.address) as client:
             assert client.ask("hello", timeout=10) == "hello"
-        assert server.stats().refused == {"per_peer": 0, "resources": 3}
+        assert server.stats().refused == {"per_peer": 0, "resources": 3, "sessions": 0}
     assert len(caplog.records) == 1

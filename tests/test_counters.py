@@ -40,12 +40,13 @@ def test_stats_are_what_people_read() -> None:
     assert stats == Stats(
         open=6,
         total=10,
-        refused={"per_peer": 1, "resources": 2},
+        refused={"per_peer": 1, "resources": 2, "sessions": 0},
         messages_received=20,
         messages_sent=30,
         bytes_received=200,
         bytes_sent=300,
         errors={"conversation": 5, "frame": 6, "handshake": 0, "too_slow": 7, "lost": 8},
+        dropped={"queue": 0, "too_large": 0, "malformed": 0, "amplification": 0},
     )
     counters.accepted += 1
     assert stats.total == 10, "a snapshot"

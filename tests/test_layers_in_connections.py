@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from blocking_support import until
 
 import prise
+from blocking_support import until
 from prise import Limits
 from prise.layers.base import Ends, Layer
 

@@ -9,7 +9,7 @@ import pytest
 
 from prise import Limits, UsageError
 
-ALWAYS_ON = {"message_size", "outbox_mark", "outbox_size", "linger_time"}
+ALWAYS_ON = {"message_size", "outbox_mark", "outbox_size", "datagram_queue", "linger_time"}
 NAMES = [field.name for field in dataclasses.fields(Limits)]
 WHOLE = [name for name in NAMES if "time" not in name]
 

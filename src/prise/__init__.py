@@ -56,11 +56,14 @@ from prise.framing import (
 )
 
 if TYPE_CHECKING:
+    from prise.relay.relay import Relay
     from prise.servers.server import Server, listen, serve
+    from prise.tls import TLS
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "TLS",
     "Address",
     "AddressError",
     "AsyncConnection",
@@ -87,6 +90,7 @@ __all__ = [
     "PeerError",
     "Prefixed",
     "PriseError",
+    "Relay",
     "ResolveError",
     "Retry",
     "Server",
@@ -115,4 +119,12 @@ def __getattr__(name: str) -> Any:
         from prise.servers import server
 
         return globals().setdefault(name, getattr(server, name))
+    if name == "Relay":
+        from prise.relay.relay import Relay
+
+        return globals().setdefault(name, Relay)
+    if name == "TLS":
+        from prise.tls import TLS
+
+        return globals().setdefault(name, TLS)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

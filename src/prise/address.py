@@ -1,8 +1,9 @@
-"""Addresses: where a conversation takes place, read from text or tuple and printed; nothing is looked up or opened.
+r"""Addresses: where a conversation takes place, read from text or tuple and printed; nothing is looked up or opened.
 
     scheme[,option=value]…:REST       tcp,keepalive=yes:localhost:50000    unix,mode=600:/run/x.sock    mem:test
     scheme://REST                     the same:  tcp://localhost:50000
     host:port                         TCP:  localhost:http   192.168.1.7:80   3232235783:80   [fe80::1%eth0]:80
+    scheme,option=[value]:REST        a value with commas or colons:  tls,ca=[C:\ca.pem]:host:443
     :port    *:port                   TCP on loopback;  TCP on every interface, IPv4 and IPv6
     /path    ./path    ../path        a Unix stream socket;  unix:@name is an abstract one
 
@@ -29,16 +30,27 @@ from prise.hostport import (
     read_ipv6,
     read_port,
 )
+from prise.localplaces import (
+    one_of,
+    read_command,
+    read_descriptor,
+    read_device,
+    read_file,
+    read_nothing,
+    read_optional_name,
+    read_vsock,
+    read_words,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where. Equal addresses compare equal; made by `Address.parse`, which checks (the constructor does not).
 
-    scheme: "tcp", "unix", "mem".
+    scheme: one of `SCHEMES`, such as "tcp".
     host: a name, IPv4 or IPv6 literal (with `%zone`, without brackets), `*`, `<broadcast>`; None is loopback.
     port: a number, or the name of a service until it is resolved. path: of a Unix socket (`@name`: abstract; empty:
-    unnamed), or the name after `mem:`. options: in the order written.
+    unnamed), or what else comes after the colon: a name, a command, a descriptor. options: in the order written.
     """
 
     scheme: str
@@ -78,10 +90,11 @@ class Address:
         rest = scheme.write(self) if scheme else str(self.path)
         head = rest.partition(":")[0].lower()
         # A bare host:port is TCP, unless the host is called like a scheme.
-        if self.scheme == "tcp" and rest and not self.options and head not in SCHEMES and head not in RESERVED:
+        if self.scheme == "tcp" and rest and not self.options and head not in SCHEMES:
             return rest
-        options = "".join(f",{name}={value}" for name, value in self.options)
-        return f"{self.scheme}{options}:{'//' if rest.startswith('//') else ''}{rest}"
+        options = "".join(f",{name}={_write_value(value)}" for name, value in self.options)
+        slashes = rest.startswith("//") or (scheme is not None and scheme.is_url)
+        return f"{self.scheme}{options}:{'//' if slashes else ''}{rest}"
 
     def option(self, name: str, default: str | None = None) -> str | None:
         """The text of an option, or `default` where it was not given."""
@@ -117,17 +130,21 @@ class Option(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """One kind of address. read: (the text as errors show it, REST) -> Rest. write: Address -> REST."""
+    """One kind of address. read: (the text as errors show it, REST) -> Rest. write: Address -> REST. is_url: printed with `//`,
+    since others read it as well."""
 
     read: Callable[[str, str], Rest]
     write: Callable[[Address], str]
     options: Mapping[str, Option]
     example: str
+    is_url: bool = False
 
 
 # -- Reading: the outer form -------------------------------------------------------------------------------------------
 
-_HEAD = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)(?P<options>,[^:]*)?:(?P<rest>.*)", re.DOTALL)
+_HEAD = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)(?P<options>,([^:\[]|\[[^\]]*\])*)?:(?P<rest>.*)", re.DOTALL)
+_OPTION = re.compile(r",((?:[^,\[]|\[[^\]]*\])*)")
+_BRACKETED = re.compile(r"\[([^\]]*)\]")
 
 
 def _read_text(text: str) -> Address:
@@ -148,7 +165,7 @@ def _read_text(text: str) -> Address:
 
 def _looks_like_scheme(text: str, head: re.Match[str]) -> bool:
     """Whether an unknown word before the colon was meant as a scheme, not as the host of host:port."""
-    if head["scheme"].lower() in RESERVED or head["options"]:
+    if head["options"]:
         return True
     rest = head["rest"]
     nearly_a_port = re.fullmatch(r"\s*(-?[0-9]+([^.0-9].*)?)?", rest, re.DOTALL)  # "localhost:80/" is a wrong port
@@ -157,13 +174,6 @@ def _looks_like_scheme(text: str, head: re.Match[str]) -> bool:
 
 def _refuse_scheme(shown: str, name: str) -> NoReturn:
     known = ", ".join(SCHEMES)
-    if name in RESERVED:
-        raise AddressError(
-            "the scheme {scheme} is reserved, but this version does not have it; known: {known}",
-            local=shown,
-            scheme=name,
-            known=known,
-        )
     from difflib import get_close_matches  # costs milliseconds, needed only here
 
     near = get_close_matches(name, SCHEMES, n=1)
@@ -187,8 +197,10 @@ def _refuse_scheme(shown: str, name: str) -> NoReturn:
 
 def _read_options(shown: str, name: str, scheme: Scheme, written: str) -> tuple[tuple[str, str], ...]:
     options: dict[str, str] = {}
-    for part in written.split(",")[1:]:
+    for part in _OPTION.findall(written):
         key, equals, value = part.partition("=")
+        if bracketed := _BRACKETED.fullmatch(value):
+            value = bracketed[1]
         option = scheme.options.get(key)
         if option is None:
             raise AddressError(
@@ -214,6 +226,10 @@ def _read_options(shown: str, name: str, scheme: Scheme, written: str) -> tuple[
             ) from None
         options[key] = value
     return tuple(options.items())
+
+
+def _write_value(value: str) -> str:
+    return f"[{value}]" if ("," in value or ":" in value) and "[" not in value else value
 
 
 def _read_tuple(source: tuple[Any, ...]) -> Address:
@@ -254,6 +270,25 @@ def _write_place(address: Address) -> str:
     return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
 
 
+def _read_url_place(port: int) -> Callable[[str, str], Rest]:
+    """A place with a path, whose port may be left out."""
+
+    def read(shown: str, rest: str) -> Rest:
+        place, slash, path = re.fullmatch(r"([^/?#]*)([/?]?)([^#]*)(?:#.*)?", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+        if re.search(r"[\x00-\x20\x7f]", path):
+            raise AddressError("a path in an URL has no blanks: write %20 for them", local=shown)
+        if place and ":" not in place.rpartition("]")[2] and not place.lstrip("-").isdigit():
+            place = f"{place}:{port}"
+        host, number = read_host_port(shown, place)
+        return Rest(host, number, None if not slash else ("/" if slash == "?" else "") + slash + path)
+
+    return read
+
+
+def _write_url_place(address: Address) -> str:
+    return _write_place(address) + (address.path or "")
+
+
 def _read_path(shown: str, path: str) -> Rest:
     if "\0" in path and not path.startswith("@"):
         raise AddressError("a path cannot have a NUL character", local=shown)
@@ -264,6 +299,18 @@ def _read_name(shown: str, name: str) -> Rest:
     if not name:
         raise AddressError("the name is missing; example: {example}", local=shown, example="mem:test")
     return Rest(path=name)
+
+
+def _path_by(read: Callable[[str, str], str]) -> Callable[[str, str], Rest]:
+    return lambda shown, rest: Rest(path=read(shown, rest))
+
+
+def _read_vsock(shown: str, rest: str) -> Rest:
+    return Rest(*read_vsock(shown, rest))
+
+
+def _write_vsock(address: Address) -> str:
+    return f"{address.host or ''}:{address.port}"
 
 
 def _write_path(address: Address) -> str:
@@ -290,35 +337,159 @@ def _mode(value: str) -> int:
     return int(value, 8)
 
 
+def _hops(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", value, re.ASCII) or int(value) > 255:
+        raise ValueError(value)
+    return int(value)
+
+
+def _group(value: str) -> str:
+    from ipaddress import IPv4Address  # needed only for multicast
+
+    if not IPv4Address(value).is_multicast:
+        raise ValueError(value)
+    return value
+
+
+def _interface(value: str) -> str:
+    if not re.fullmatch(r"[^\s/:,]{1,15}", value):  # IFNAMSIZ of <net/if.h>, with its NUL
+        raise ValueError(value)
+    return value
+
+
 def _family(value: str) -> str:
     if not re.fullmatch(r"[AP]F_[A-Z0-9_]+", value):
         raise ValueError(value)
     return value
 
 
+def _text(value: str) -> str:
+    if not value:
+        raise ValueError(value)
+    return value
+
+
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(_text(_BRACKETED.sub(r"\1", each)) for each in value.split("+"))
+
+
+def _tls_version(value: str) -> str:
+    if value not in ("1.2", "1.3"):
+        raise ValueError(value)
+    return value
+
+
+def _fingerprint(value: str) -> str:
+    if not re.fullmatch("[0-9A-Fa-f]{64}", value):
+        raise ValueError(value)
+    return value.lower()
+
+
 # -- The table ---------------------------------------------------------------------------------------------------------
 
+_TCP_OPTIONS = {
+    "backlog": Option(_count, "1024"),
+    "family": Option(_family, "AF_INET6"),
+    "keepalive": Option(_flag, "yes", is_flag=True),
+    "nodelay": Option(_flag, "no", is_flag=True),
+    "proxy-from": Option(_text, "10.0.0.0/8+127.0.0.1"),
+    "reuseport": Option(_flag, "yes", is_flag=True),
+}
+
+_EXEC_OPTIONS = {
+    "cwd": Option(_text, "/tmp"),
+    "echo": Option(_flag, "no", is_flag=True),
+    "pty": Option(_flag, "yes", is_flag=True),
+    "stderr": Option(_flag, "yes", is_flag=True),
+}
+
+_WEBSOCKET_OPTIONS = {
+    "compress": Option(_flag, "yes", is_flag=True),
+    "origin": Option(_list, "[https://example.org]"),
+    "protocol": Option(_list, "chat"),
+}
+
+TLS_OPTIONS = {
+    "alpn": Option(_list, "h2+http/1.1"),
+    "ca": Option(_text, "ca.pem"),
+    "cert": Option(_text, "cert.pem"),
+    "client-ca": Option(_text, "clients.pem"),
+    "key": Option(_text, "key.pem"),
+    "min": Option(_tls_version, "1.3"),
+    "name": Option(_text, "example.org"),
+    "pin": Option(_fingerprint, "<64 hexadecimal digits>"),
+    "self-signed": Option(_flag, "yes", is_flag=True),
+    "verify": Option(_flag, "no", is_flag=True),
+}
+"""What the schemes with TLS have in common; `prise.transports.tls` says what they mean."""
+
 SCHEMES: Mapping[str, Scheme] = {
-    "tcp": Scheme(
+    "tcp": Scheme(_read_place, _write_place, _TCP_OPTIONS, EXAMPLE),
+    "tls": Scheme(_read_place, _write_place, {**_TCP_OPTIONS, **TLS_OPTIONS}, "tls:example.org:443"),
+    "ws": Scheme(
+        _read_url_place(80), _write_url_place, {**_TCP_OPTIONS, **_WEBSOCKET_OPTIONS}, "ws://localhost:8088/chat", True
+    ),
+    "wss": Scheme(
+        _read_url_place(443),
+        _write_url_place,
+        {**_TCP_OPTIONS, **TLS_OPTIONS, **_WEBSOCKET_OPTIONS},
+        "wss://example.org/chat",
+        True,
+    ),
+    "udp": Scheme(
         _read_place,
         _write_place,
         {
-            "backlog": Option(_count, "1024"),
+            "broadcast": Option(_flag, "yes", is_flag=True),
             "family": Option(_family, "AF_INET6"),
-            "keepalive": Option(_flag, "yes", is_flag=True),
-            "nodelay": Option(_flag, "no", is_flag=True),
+            "group": Option(_group, "239.1.2.3"),
+            "interface": Option(_interface, "eth0"),
+            "loop": Option(_flag, "no", is_flag=True),
             "reuseport": Option(_flag, "yes", is_flag=True),
+            "ttl": Option(_hops, "1"),
         },
-        EXAMPLE,
+        "udp:localhost:50000",
     ),
     "unix": Scheme(
         _read_path,
         _write_path,
-        {"backlog": Option(_count, "1024"), "mode": Option(_mode, "600")},
+        {
+            "backlog": Option(_count, "1024"),
+            "group": Option(_text, "www-data"),
+            "mode": Option(_mode, "600"),
+            "owner": Option(_text, "www-data"),
+            "proxy-from": Option(_text, "unix"),
+            "type": Option(one_of("stream", "dgram", "seqpacket"), "seqpacket"),
+        },
         "unix:/run/example.sock",
     ),
     "mem": Scheme(_read_name, _write_path, {}, "mem:test"),
+    "exec": Scheme(_path_by(read_words), _write_path, _EXEC_OPTIONS, "exec:cat -n"),
+    "sh": Scheme(_path_by(read_command), _write_path, _EXEC_OPTIONS, "sh:ls | sort"),
+    "stdio": Scheme(_path_by(read_nothing), _write_path, {}, "stdio:"),
+    "file": Scheme(
+        _path_by(read_file),
+        _write_path,
+        {
+            "append": Option(_flag, "yes", is_flag=True),
+            "create": Option(_flag, "yes", is_flag=True),
+            "write": Option(_flag, "yes", is_flag=True),
+        },
+        "file:/etc/hosts",
+    ),
+    "fd": Scheme(_path_by(read_descriptor), _write_path, {}, "fd:3"),
+    "systemd": Scheme(_path_by(read_optional_name), _write_path, {}, "systemd:web"),
+    "vsock": Scheme(_read_vsock, _write_vsock, {"backlog": Option(_count, "1024")}, "vsock:host:1024"),
+    "serial": Scheme(
+        _path_by(read_device),
+        _write_path,
+        {
+            "bits": Option(one_of("8", "7", "6", "5"), "7"),
+            "flow": Option(one_of("none", "hardware", "software"), "hardware"),
+            "parity": Option(one_of("none", "even", "odd"), "even"),
+            "speed": Option(_count, "115200"),
+            "stop": Option(one_of("1", "2"), "2"),
+        },
+        "serial,speed=115200:/dev/ttyUSB0",
+    ),
 }
-
-RESERVED = {"udp", "tls", "ws", "wss", "exec", "fd", "vsock"}
-"""Schemes to come: refused now, so that `fd:3` never means port 3 of a host called fd."""

@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 
@@ -34,7 +34,7 @@ ROW = 16
 class Dump(Tap):
     """Prints what passes on stdout. in_hex: all of it in hex."""
 
-    wants_data: ClassVar[bool] = True
+    wants_data = True
 
     def __init__(self, in_hex: bool = False) -> None:
         self._hex = in_hex
@@ -88,7 +88,7 @@ class JsonEvents(Tap):
     """The same for programs: one JSON value per line on stdout. with_data: what is said, too."""
 
     def __init__(self, with_data: bool) -> None:
-        self.wants_data = with_data  # type: ignore[misc]  # asked of the instance
+        self.wants_data = with_data
 
     def opened(self, passage: Passage) -> None:
         self.event("open", passage, client=passage.client, server=passage.server)

@@ -78,7 +78,8 @@ class ByteLink:
 
     pause: seconds after which, when an unfinished line was received and nothing follows, b"" says so; None: never.
     wait: seconds of silence that mean the end of the answers, once our own input is over, where the connection cannot say
-    that it is over and listen on (UDP, WebSocket), or is not to (send_eof=False); elsewhere the peer's end is awaited, however long it takes.
+    that it is over and listen on (UDP, WebSocket), or is not to (send_eof=False); elsewhere the peer's end is awaited,
+    however long it takes.
     """
 
     def __init__(

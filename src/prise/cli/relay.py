@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ import prise
 from prise.cli import parameters
 from prise.cli.dump import Dump, JsonEvents, passed
 from prise.cli.outcome import say
+from prise.cli.security import client_tls, proxies, server_tls
 from prise.cli.texts import amount, examples
 from prise.locale import translate as _
 from prise.relay import Passage, Relay, Tap
@@ -34,6 +36,7 @@ DESCRIPTORS = 4
         ("prise relay :8080 api:80 --dump", _("shows what is said")),
         ("prise relay :8080 api:80 --record talk.jsonl", _("keeps it; `prise replay` plays it")),
         ("prise relay :8080 api:80 --rate 64K", _("a slow line, each way")),
+        ("prise relay tls::4433 :80 --cert cert.pem --key key.pem", _("TLS in front of a server that has none")),
         ("prise relay listen::8080 listen::8081", _("joins who comes to the one with who comes to the other")),
     ),
 )
@@ -54,6 +57,26 @@ DESCRIPTORS = 4
     type=click.Choice(("v1", "v2")),
     help=_("Tell B who the client is, in a PROXY header."),
 )
+@click.option("--cert", metavar=_("FILE"), help=_("For who listens on tls: or wss: the certificate (PEM)."))
+@click.option("--key", metavar=_("FILE"), help=_("Its key, if it is not in the same file."))
+@click.option(
+    "--client-ca",
+    metavar=_("FILE"),
+    help=_("Let only those in who have a certificate of these authorities."),
+)
+@click.option("--self-signed", is_flag=True, help=_("A certificate of our own making, for development."))
+@click.option("--ca", metavar=_("FILE"), help=_("For who connects to tls: or wss: trust these authorities (PEM)."))
+@click.option("--pin", metavar=_("SHA256"), help=_("Trust the certificate with this fingerprint, and no other."))
+@click.option("--insecure", is_flag=True, help=_("Trust any certificate. Somebody in between can read along."))
+@click.option(
+    "--via",
+    multiple=True,
+    metavar=_("PROXY"),
+    help=_(
+        "Reach B through socks5://HOST:PORT or http://HOST:PORT; several make a chain. Default: what ALL_PROXY says."
+    ),
+)
+@click.option("--no-proxy", is_flag=True, help=_("Connect directly, whatever ALL_PROXY says."))
 @click.option(
     "--timeout",
     type=parameters.Duration(optional=True),
@@ -85,8 +108,15 @@ def command(
     as_json: bool,
     quiet: bool,
     verbose: bool,
+    **security: Any,
 ) -> int:
     from dataclasses import replace
+
+    security["connect_tls"] = client_tls(security | {"cert": None, "key": None})
+    for name in ("ca", "pin", "insecure"):
+        del security[name]
+    security["tls"] = server_tls(security)
+    security["via"] = proxies(security)
 
     limits = RELAY_LIMITS
     if max_connections is not None:
@@ -99,9 +129,9 @@ def command(
     elif dump or in_hex:
         taps.append(Dump(in_hex))
     with ExitStack() as stack:
-        options = {
+        options: dict[str, Any] = {
             "once": once,
-            "idle": None if isinstance(idle, str) else idle,
+            "idle": float("inf") if isinstance(idle, str) else idle,  # said, so that UDP has none either
             "rate": rate,
             "allow": allow,
             "deny": deny,
@@ -109,15 +139,16 @@ def command(
             "limits": limits,
             "timeout": None if isinstance(timeout, str) else timeout,
             "drain_time": drain,
+            **security,
         }
         if record is not None:
-            Relay(a, b, **options)  # type: ignore[arg-type]  # refuses what cannot work before a file is made
+            Relay(a, b, **options)  # refuses what cannot work before a file is made
             from prise.relay.recording import Recorder
 
             recorder = Recorder(record, {"a": a, "b": b})
             stack.callback(recorder.close)
             taps.append(recorder)
-        relay = Relay(a, b, taps=taps, **options)  # type: ignore[arg-type]
+        relay = Relay(a, b, taps=taps, **options)
         allow_descriptors(limits.connections)
 
         def ready(addresses: list[prise.Address]) -> None:

@@ -132,7 +132,10 @@ class Connector:
                 time.sleep(pause)
             else:
                 try:
-                    connection = Connection(sock, self._pipeline(keeps_messages(sock)), self._limits)
+                    kind: type[Connection] = Connection
+                    if packets := keeps_messages(sock):
+                        from prise.connection.packets import PacketConnection as kind
+                    connection = kind(sock, self._pipeline(packets), self._limits)
                     connection._dialled = self.address
                     connection.handshake(self._handshake_time)
                 except BaseException:  # TLS that is not to be trusted, for example
@@ -164,8 +167,10 @@ class Connector:
                 await asyncio.sleep(pause)
             else:
                 try:
-                    pipeline = self._pipeline(keeps_messages(sock))
-                    connection = AsyncConnection(sock, pipeline, Host(running_loop(), self._limits))
+                    kind: type[AsyncConnection] = AsyncConnection
+                    if packets := keeps_messages(sock):
+                        from prise.connection.packets import PacketAsyncConnection as kind
+                    connection = kind(sock, self._pipeline(packets), Host(running_loop(), self._limits))
                     connection._dialled = self.address
                     connection._handshake_time = self._handshake_time
                     connection.begin()

@@ -79,7 +79,10 @@ class Listener:
                 raise
             try:
                 pipeline = self._pipeline(key.data.layers, keeps_messages(sock))
-                return Connection(sock, pipeline, self._limits, sockaddr=sockaddr)
+                kind: type[Connection] = Connection
+                if keeps_messages(sock):
+                    from prise.connection.packets import PacketConnection as kind
+                return kind(sock, pipeline, self._limits, sockaddr=sockaddr)
             except BaseException:  # a layer that cannot be made
                 sock.close()
                 raise

@@ -147,7 +147,7 @@ class AsyncConnection(LoopedConnection):
         await self.send(message)
         answer = await self._receive_within(timeout)
         if answer is END:
-            raise ConnectionLost("the peer closed without an answer", operation="ask", peer=self.peer)
+            raise self._lost or ConnectionLost("the peer closed without an answer", operation="ask", peer=self.peer)
         return answer
 
     async def _receive_within(self, timeout: float | None) -> Any | End:

@@ -10,6 +10,7 @@ BaseConnection           identity: id, peer, local; never waits: post, abort
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from abc import ABC, abstractmethod
@@ -70,7 +71,7 @@ class BaseConnection(ABC):
                     if self._dialled is not None:
                         return self._dialled.without_options()
                     sockaddr = ""
-            self._peer = describe(self._sock.family, sockaddr)
+            self._peer = describe(self._sock.family, sockaddr, self._sock.type)
         return self._peer
 
     @property
@@ -81,7 +82,7 @@ class BaseConnection(ABC):
                 sockaddr = self._sock.getsockname()
             except OSError:
                 sockaddr = ""
-            self._local = describe(self._sock.family, sockaddr)
+            self._local = describe(self._sock.family, sockaddr, self._sock.type)
         return self._local
 
     @property
@@ -114,6 +115,16 @@ class BaseConnection(ABC):
         from prise.connection.credentials import peer_credentials
 
         return None if self.closed else peer_credentials(self._sock)
+
+    def vouch(self) -> None:
+        """Says that the peer is who its address says: it has sent back something secret that was sent to that address.
+
+        That lifts the bound on what is sent to it, `Limits.amplification`. Only UDP lets addresses be forged; anywhere else
+        this changes nothing.
+        """
+        path = getattr(self._sock, "path", None)
+        if path is not None:
+            path.vouch()
 
     @property
     def closed(self) -> bool:
@@ -151,6 +162,13 @@ class BaseConnection(ABC):
 
         The conversation sees the end of its input. From any thread.
         """
+
+
+def peer_gone(error: OSError, operation: str) -> ConnectionLost:
+    """What the system says about a connection that broke, as it is told to people."""
+    if error.errno == errno.ECONNREFUSED:  # UDP has no connecting that could have failed (ICMP)
+        return ConnectionLost("connection refused: nothing listens there", operation=operation)
+    return ConnectionLost("the peer is gone ({cause})", operation=operation, cause=error.strerror or error)
 
 
 def disconnect(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:

@@ -183,7 +183,7 @@ class Connection(PostingConnection):
         self.send(message)
         answer = self._next(timeout)
         if answer is END:
-            raise ConnectionLost("the peer closed without an answer", operation="ask", **self._ends)
+            raise self._lost or ConnectionLost("the peer closed without an answer", operation="ask", **self._ends)
         return answer
 
     def _next(self, timeout: float | None = None) -> Any | End:
@@ -310,6 +310,10 @@ class Connection(PostingConnection):
         """
         self._send_bytes(self._pipeline.encode(message), 1)
 
+    def _send_all(self, messages: list[bytes]) -> None:
+        """Sends several encoded messages, in one piece where the carrier does not mind."""
+        self._send_bytes(b"".join(messages), len(messages))
+
     def _send_bytes(self, data: bytes, messages: int) -> None:
         self._refuse_if_closed("send")
         if not self._ready:
@@ -322,13 +326,12 @@ class Connection(PostingConnection):
                 self._unsent = b""
             self._write(data)
             self._counters.messages_sent += messages
-        if self._posted:
+        if self._posted or self._layers_wait:
             self._flush_posted()
 
     def _write(self, data: bytes) -> None:
         """Everything, under one deadline. The write lock is held."""
         rest: bytes | memoryview = data
-        patience = self._limits.write_time
         until = 0.0
         while True:
             try:
@@ -336,38 +339,50 @@ class Connection(PostingConnection):
             except BlockingIOError:
                 sent = 0
             except OSError as error:
-                if isinstance(self._error, TooSlow):  # given up from another thread, for what was posted
-                    raise self._error.with_traceback(None) from None
-                lost = self._broke(error)
-                lost.operation = "send"
-                raise lost from error
+                raise self._cannot_send(error) from error
             self._counters.bytes_sent += sent
             if sent == len(rest):
                 self._silent_for = 0.0
                 return
             rest = memoryview(rest)[sent:]
-            now = time.monotonic()
-            until = until or now + (math.inf if patience is None else patience)
-            if now >= until:  # half a message may be out: nothing else can follow it
-                late = TooSlow(
-                    "the peer took nothing for {seconds:g} s", operation="send", seconds=patience, **self._ends
-                )
-                self._give_up(late)
-                raise late
-            wait_for(self._sock, select.POLLOUT, until - now)
+            until = self._wait_to_send(until, self._sock)
+
+    def _wait_to_send(self, until: float, sock: socket.socket) -> float:
+        """Waits until the socket takes more. until: the deadline, 0 for a new one, which is returned. Raises TooSlow."""
+        now = time.monotonic()
+        patience = self._limits.write_time
+        until = until or now + (math.inf if patience is None else patience)
+        if now >= until:  # half a message may be out: nothing else can follow it
+            late = TooSlow("the peer took nothing for {seconds:g} s", operation="send", seconds=patience, **self._ends)
+            self._give_up(late)
+            raise late
+        wait_for(sock, select.POLLOUT, until - now)
+        return until
+
+    def _cannot_send(self, error: OSError) -> BaseException:
+        """What is to be raised when the system does not send."""
+        if isinstance(self._error, TooSlow):  # given up from another thread, for what was posted
+            return self._error.with_traceback(None)
+        lost = self._broke(error)
+        lost.operation = "send"
+        return lost
 
     def _write_layers(self) -> None:
-        """What the layers say by themselves. If it cannot be sent, what was received is no less worth. Raises TooSlow."""
-        with self._write_lock:
-            wrapped = self._wire(self._take_posted())  # before the layers' own words, as the layers count
-            with self._layer_lock:
-                data = self._unsent + wrapped + self._pipeline.output()
-            self._unsent = b""
-            if data and not self._sent_eof and not self._gone:
-                try:
+        """What the layers say by themselves. Does not wait for another thread that is sending: that one sends it as well.
+
+        If it cannot be sent, what was received is no less worth. Raises TooSlow.
+        """
+        self._layers_wait = True
+        while self._layers_wait and self._write_lock.acquire(blocking=False):
+            try:
+                data = self._unsent + self._wire(self._take_posted())
+                self._unsent = b""
+                if data and not self._sent_eof and not self._gone:
                     self._write(data)
-                except ConnectionLost:
-                    pass
+            except ConnectionLost:
+                pass
+            finally:
+                self._write_lock.release()
 
     # -- ending ------------------------------------------------------------------------------------------------------
 

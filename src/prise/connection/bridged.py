@@ -82,10 +82,9 @@ class BridgedGeneratorConnection(_Skin):
     def flush(self) -> None:
         """Sends what was said. Raises what `Connection.send` raises."""
         if self.outbox:
-            data, messages = b"".join(self.outbox), len(self.outbox)
-            self.outbox.clear()
+            messages, self.outbox = self.outbox, []
             self._size = 0
-            self._connection._send_bytes(data, messages)
+            self._connection._send_all(messages)
 
     def post_encoded(self, data: bytes) -> bool:
         if threading.get_ident() != self._thread or self.ended:

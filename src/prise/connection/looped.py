@@ -28,7 +28,7 @@ from contextvars import copy_context
 from threading import get_ident
 from typing import Any
 
-from prise.connection.base import READ_SIZE, BaseConnection, disconnect, reset
+from prise.connection.base import READ_SIZE, BaseConnection, disconnect, peer_gone, reset
 from prise.connection.host import Host
 from prise.connection.upgrade import tls_factory
 from prise.core.deadlines import NEVER
@@ -167,7 +167,7 @@ class LoopedConnection(BaseConnection):
 
     def begin(self) -> None:
         """Starts listening, and the conversation once the layers are set up."""
-        self._loop.watch(self, True, False)
+        self._watch(True, False)
         if self._limits.idle_time is not None:
             self._loop.at(self, self._active + self._limits.idle_time)
         if self._layered:
@@ -459,7 +459,11 @@ class LoopedConnection(BaseConnection):
         if reading and not self._reading and self._decoder.pending:
             self._begin_patience(self._time())  # the rest could not come while nobody read
         self._reading = reading
-        self._loop.watch(self, reading, self._blocked)
+        self._watch(reading, self._blocked)
+
+    def _watch(self, reading: bool, writing: bool) -> None:
+        """Says what is waited for."""
+        self._loop.watch(self, reading, writing)
 
     def resume(self) -> None:
         """The conversation, which was away, asks for more: what is left over gets its turn, or the socket does."""
@@ -611,7 +615,7 @@ class LoopedConnection(BaseConnection):
         Runs no conversation, since it may happen in the middle of any: it learns of it after what has arrived.
         """
         if not isinstance(error, ConnectionLost):
-            error = ConnectionLost("the peer is gone ({cause})", operation="send", cause=error.strerror or error)
+            error = peer_gone(error, "send")
         self._note_lost(error)
         self._out.clear()
         self._out_size = 0
@@ -690,7 +694,7 @@ class LoopedConnection(BaseConnection):
         self._state = LINGERING
         self._linger_until = self._time() + self._host.linger_time
         self._loop.at(self, self._linger_until)
-        self._loop.watch(self, True, False)
+        self._watch(True, False)
         self._discard()
 
     def _discard(self) -> None:
@@ -758,10 +762,14 @@ class LoopedConnection(BaseConnection):
             self._eof = self._sent_eof = True
             self._out.clear()
             self._out_size = 0
-            self._loop.forget(self)
+            self._forget()
             self._sock.close()
             self._host.closed(self)
             self.closed_now()
+
+    def _forget(self) -> None:
+        """Nothing is waited for any more."""
+        self._loop.forget(self)
 
     def _refuse_if_ended(self) -> None:
         if self._state != OPEN or self._sent_eof:

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any
 
-from prise.connection.base import BaseConnection, disconnect, reset
+from prise.connection.base import BaseConnection, disconnect, peer_gone, reset
 from prise.connection.flusher import flush_later
 from prise.core.counters import Counters
 from prise.core.limits import Limits
@@ -33,6 +33,7 @@ class PostingConnection(BaseConnection):
         "_flusher_has_it",
         "_gone",
         "_layer_lock",
+        "_layers_wait",
         "_limits",
         "_lock",
         "_posted",
@@ -58,6 +59,9 @@ class PostingConnection(BaseConnection):
             threading.Lock()
         )  # while bytes are being sent; the counts of what was sent belong to its holder
         self._layer_lock = threading.Lock()  # taken after the write lock, if both are
+        self._layers_wait = (
+            False  # the layers have something to say: whoever holds the write lock, or takes it next, sends it
+        )
         self._unsent = b""  # wrapped already, and not taken by the peer yet; belongs to the holder of the write lock
         # Held for a few lines at a time, unlike the write lock. Reentrant, because a signal handler may call `end_input`.
         self._lock = threading.RLock()
@@ -105,7 +109,7 @@ class PostingConnection(BaseConnection):
 
     def _write_posted(self) -> bool:
         """Sends what the peer takes now; False when something is left that nobody else is about to send."""
-        while (self._posted or self._unsent) and self._write_lock.acquire(blocking=False):
+        while (self._posted or self._unsent or self._layers_wait) and self._write_lock.acquire(blocking=False):
             try:
                 data = self._unsent + self._wire(self._take_posted())
                 try:
@@ -136,11 +140,12 @@ class PostingConnection(BaseConnection):
         return posted
 
     def _wire(self, messages: list[bytes]) -> bytes:
-        """What goes out for these encoded messages. The write lock is held."""
+        """What goes out for these encoded messages, and what the layers have to say besides. The write lock is held."""
         if not self._pipeline.layered:
             return messages[0] if len(messages) == 1 else b"".join(messages)
         with self._layer_lock:
-            return self._pipeline.wrap(messages)
+            self._layers_wait = False
+            return self._pipeline.wrap(messages) + self._pipeline.output()
 
     # -- ending ------------------------------------------------------------------------------------------------------
 
@@ -159,7 +164,7 @@ class PostingConnection(BaseConnection):
     def _broke(self, cause: OSError | ConnectionLost) -> ConnectionLost:
         """The peer or the network broke the connection; counted once."""
         if not isinstance(cause, ConnectionLost):
-            cause = ConnectionLost("the peer is gone ({cause})", operation="receive", cause=cause.strerror or cause)
+            cause = peer_gone(cause, "receive")
         vars(cause).update(self._ends)
         with self._lock:
             if not self._gone:

@@ -7,13 +7,14 @@ by `Counters.sum`. `Stats` is what people read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 FIELDS = (
     "accepted",
     "closed",
     "refused_per_peer",
     "refused_resources",
+    "refused_sessions",
     "messages_received",
     "messages_sent",
     "bytes_received",
@@ -23,6 +24,10 @@ FIELDS = (
     "error_handshake",
     "error_too_slow",
     "error_lost",
+    "dropped_queue",
+    "dropped_too_large",
+    "dropped_malformed",
+    "dropped_amplification",
 )
 
 
@@ -35,6 +40,7 @@ class Counters:
     closed: int
     refused_per_peer: int
     refused_resources: int
+    refused_sessions: int
     messages_received: int
     messages_sent: int
     bytes_received: int
@@ -44,6 +50,10 @@ class Counters:
     error_handshake: int
     error_too_slow: int
     error_lost: int
+    dropped_queue: int
+    dropped_too_large: int
+    dropped_malformed: int
+    dropped_amplification: int
 
     def __init__(self, values: Iterable[int] = ()) -> None:
         for name in FIELDS:
@@ -64,9 +74,14 @@ class Stats:
     """A snapshot of a server's counts.
 
     open: connections open now. total: connections accepted since the start. refused: connections turned away, by cause
-    ("per_peer": over the limit for one peer; "resources": the system had no descriptor, thread or process to give).
-    messages_*, bytes_*: in both directions. errors: connections that ended badly, by cause ("conversation": the user's
-    function raised; "frame": the peer broke the framing; "handshake": TLS, WebSocket or another layer could not be set up; "too_slow": a deadline or the outbox limit; "lost": reset).
+    ("per_peer": over the limit for one peer; "resources": the system had no descriptor, thread or process to give;
+    "sessions": the first datagram of a peer over the limit of all).
+    messages_*, bytes_*: in both directions. errors: connections that ended badly, by cause ("conversation": the user's function
+    raised; "frame": the peer broke the framing; "handshake": TLS, WebSocket or another layer could not be set up; "too_slow": a
+    deadline or the outbox limit; "lost": reset).
+    dropped: datagrams, by cause ("queue": the oldest, where the conversation does not keep up or the system has no room;
+    "too_large": longer than the limit or than could be read; "malformed": no message in this framing; "amplification": the
+    answer would be too large for what the peer has sent).
     """
 
     open: int
@@ -77,6 +92,7 @@ class Stats:
     bytes_received: int
     bytes_sent: int
     errors: Mapping[str, int]
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, counters: Counters) -> Stats:
@@ -92,4 +108,5 @@ class Stats:
             bytes_received=counters.bytes_received,
             bytes_sent=counters.bytes_sent,
             errors=group("error_"),
+            dropped=group("dropped_"),
         )

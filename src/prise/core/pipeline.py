@@ -22,10 +22,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from prise.address import Address
-from prise.errors import FrameError
+from prise.errors import FrameError, UsageError
 from prise.framing.base import MOST_MESSAGES, Decoder, Framing
 from prise.layers.base import Ends, Layer, LayerFactory
-
 
 INJECTED = "the peer sent more, in clear, behind what asked for TLS; that is not to be trusted"
 
@@ -84,7 +83,14 @@ class Pipeline:
         packets: bool = False,
         chooser: Chooser | None = None,
     ) -> None:
-        """limit: the longest message, bytes. packets: the carrier itself keeps the boundaries of messages."""
+        """limit: the longest message, bytes. packets: the carrier itself keeps the boundaries of messages.
+
+        Raises UsageError for what needs a stream and is to go over packets.
+        """
+        if packets and (layers or chooser):
+            raise UsageError(
+                "layers (TLS, WebSocket, PROXY...) and several protocols on one port need a stream of bytes, not packets"
+            )
         self._limit = limit
         self._packets = packets
         self._chooser = chooser
@@ -95,12 +101,15 @@ class Pipeline:
 
     def _assemble(self, framing: Framing) -> None:
         in_messages = any(layer.keeps_messages for layer in self.layers)
+        limit = self._limit
         if self.keeps_messages:
-            from prise.framing.packets import packets
+            from prise.framing.packets import LONGEST_PACKET, packets
 
+            if self._packets:
+                limit = min(limit, LONGEST_PACKET)
             framing = packets(framing, terminated=not in_messages)
         self.framing = framing
-        self.decoder: Decoder = framing.decoder(self._limit)
+        self.decoder: Decoder = framing.decoder(limit)
         self.encode = framing.encode
         self.layered = bool(self.layers) or self._chooser is not None
         if self.layered:
@@ -147,9 +156,11 @@ class Pipeline:
 
     def begin(self, peer: Address, local: Address) -> None:
         """The connection is there. Raises FrameError for a peer that a layer does not let in."""
+        if self._ends is not None:
+            return  # a layer that was added has begun by itself, the others long before
         from prise.framing.packets import is_text
 
-        self._ends = Ends(peer, local, is_text(self.framing))
+        self._ends = Ends(peer, local, is_text(self.framing), self._limit)
         for layer in self.layers:
             layer.begin(self._ends)
 
@@ -164,7 +175,8 @@ class Pipeline:
         layer = factory()
         self.layers.insert(0, layer)
         self._assemble(self.framing)
-        layer.begin(Ends(peer, local))
+        self._ends = self._ends or Ends(peer, local, limit=self._limit)
+        layer.begin(Ends(peer, local, limit=self._limit))
 
     def silent(self) -> None:
         """The peer has said nothing for `patience` seconds. Raises FrameError."""

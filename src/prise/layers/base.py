@@ -24,11 +24,13 @@ from prise.errors import FrameError
 
 
 class Ends(NamedTuple):
-    """Between whom the connection is, as the socket knows it. text: the conversation's messages are text, not bytes."""
+    """Between whom the connection is, as the socket knows it. text: the conversation's messages are text, not bytes. limit: the
+    longest message, bytes."""
 
     peer: Address
     local: Address
     text: bool = False
+    limit: int = 1024 * 1024
 
 
 class Layer(ABC):

@@ -1,6 +1,7 @@
 """The one accept policy, used by all four models: how connections are let in, and when they are not.
 
 - At the limit of connections in all, accepting stops; the kernel queues, and nothing is lost when a place is free again.
+- A datagram server has no such queue: at that limit the datagrams of new peers are dropped, those of known ones are not.
 - At the limit for one peer, its connection is accepted and closed at once: it would keep the others waiting otherwise.
 - accept() never ends the server and never spins. What it can raise falls into three kinds (accept(2), and what trio,
   Twisted and libuv found in the field):
@@ -88,15 +89,27 @@ class Acceptor:
                 self.exhausted(f"cannot accept on {listening.address}: {error.strerror or error}")
                 return
             key = peer_key(sock.family, sockaddr)
-            if key is not None and self._over_peer_limit(key):
-                self._counters.refused_per_peer += 1
+            if self._enter(key):
+                yield sock, sockaddr, key
+            else:
                 sock.close()
-                continue
-            if key is not None:
-                self._peers[key] = self._peers.get(key, 0) + 1
-            self.open += 1
-            self._counters.accepted += 1
-            yield sock, sockaddr, key
+
+    def admit(self, key: str | None) -> bool:
+        """Lets a session of a datagram server in, or not: nobody can be told to wait. Then the datagram is dropped."""
+        if self.wants_more:
+            return self._enter(key)
+        self._counters.refused_sessions += 1
+        return False
+
+    def _enter(self, key: str | None) -> bool:
+        if key is not None:
+            if self._over_peer_limit(key):
+                self._counters.refused_per_peer += 1
+                return False
+            self._peers[key] = self._peers.get(key, 0) + 1
+        self.open += 1
+        self._counters.accepted += 1
+        return True
 
     def exhausted(self, what: str) -> None:
         """The system has nothing left: pause, and say so at most once a second."""

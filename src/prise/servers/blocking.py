@@ -11,10 +11,14 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any
 
+from prise.connection.blocking import Connection
+from prise.connection.packets import blocking_kind
 from prise.core.counters import Counters
 from prise.servers.accept import PAUSE, Acceptor
+from prise.servers.sessions import BlockingSessions
 from prise.servers.work import Work
-from prise.transports import Listening
+from prise.transports import Listening, keeps_messages
+from prise.transports.datagrams import DatagramListening, SessionSocket
 
 _LAST_RUNNERS = 1.0
 """Seconds that runners get to end after the cut."""
@@ -33,6 +37,11 @@ class AcceptLoop(ABC):
         self.selector = selectors.DefaultSelector()
         self.acceptor = Acceptor(work.listeners, work.service.limits, work.counters, time.monotonic)
         self._accepting = False
+        self.sessions = {
+            listening: BlockingSessions(work, self.acceptor, listening)
+            for listening in work.listeners
+            if isinstance(listening, DatagramListening)
+        }
 
     @property
     @abstractmethod
@@ -42,6 +51,19 @@ class AcceptLoop(ABC):
     @abstractmethod
     def start(self, listening: Listening, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
         """Starts a runner for a connection. Raises OSError or RuntimeError when the system has nothing left."""
+
+    def connection(self, listening: Listening, sock: socket.socket, sockaddr: Any, counters: Counters) -> Connection:
+        """The connection that a runner is given."""
+        service = self.work.service
+        pipeline = service.pipeline(listening.layers, keeps_messages(sock))
+        return blocking_kind(sock)(sock, pipeline, service.limits, counters, sockaddr, service.limits.linger_time)
+
+    def over(self, sock: socket.socket, key: str | None) -> None:
+        """A runner has ended, or could not be started."""
+        self.acceptor.release(key)
+        if isinstance(sock, SessionSocket):
+            for sessions in self.sessions.values():
+                sessions.forget(sock)
 
     @abstractmethod
     def reap(self) -> None:
@@ -62,6 +84,8 @@ class AcceptLoop(ABC):
         control = self.work.control
         for descriptor in control.descriptors():
             self.selector.register(descriptor, selectors.EVENT_READ, control)
+        for listening in self.sessions:
+            self.selector.register(listening, selectors.EVENT_READ, listening)
         try:
             while not control.draining:
                 self._watch_listeners()
@@ -88,6 +112,8 @@ class AcceptLoop(ABC):
         if wanted != self._accepting:
             self._accepting = wanted
             for listening in self.work.listeners:
+                if listening in self.sessions:
+                    continue  # always: it brings the datagrams of the sessions that exist
                 if wanted:
                     self.selector.register(listening, selectors.EVENT_READ, listening)
                 else:
@@ -104,22 +130,23 @@ class AcceptLoop(ABC):
                 if key.fd not in self.work.control.descriptors():
                     self.selector.unregister(key.fd)
             elif key.data in self.work.listeners:
-                for sock, sockaddr, peer in self.acceptor.accept(key.data):
+                sessions = self.sessions.get(key.data)
+                for sock, sockaddr, peer in sessions.accept() if sessions else self.acceptor.accept(key.data):
                     try:
                         self.start(key.data, sock, sockaddr, peer)
                     except (OSError, RuntimeError) as error:
                         sock.close()
-                        self.acceptor.release(peer)
+                        self.over(sock, peer)
                         self.acceptor.exhausted(f"cannot start a conversation: {error}")
             else:
                 self.on_ready(key)
         self.reap()
 
     def _stop_accepting(self) -> None:
-        if self._accepting:
-            for listening in self.work.listeners:
+        for listening in self.work.listeners:
+            if self._accepting or listening in self.sessions:
                 self.selector.unregister(listening)
-            self._accepting = False
+        self._accepting = False
         self.acceptor.stop()
         self.work.close_listeners()
 

@@ -9,11 +9,14 @@ from prise.connection.asynchronous import AsyncConnection
 from prise.connection.generator import GeneratorConnection
 from prise.connection.host import Host
 from prise.connection.looped import LoopedConnection
+from prise.connection.packets import PacketAsyncConnection, PacketGeneratorConnection
 from prise.core.deadlines import NEVER
 from prise.loops.base import Loop
 from prise.servers.accept import Acceptor
+from prise.servers.sessions import LoopedSessions
 from prise.servers.work import Work
 from prise.transports import Listening, keeps_messages
+from prise.transports.datagrams import DatagramListening
 
 
 class Watcher:
@@ -39,7 +42,8 @@ class Watcher:
 class LoopServer:
     """Serves on a loop. `finished` turns True when everything is over; on_finished is called then.
 
-    tasks: asyncio tasks of conversations whose connection is closed already and which are about to end.
+    host: what its connections share. tasks: asyncio tasks of conversations whose connection is closed already and which
+    are about to end.
     """
 
     def __init__(self, work: Work, loop: Loop, on_finished: Callable[[], None] | None = None) -> None:
@@ -49,8 +53,12 @@ class LoopServer:
         self.connections: dict[LoopedConnection, str | None] = {}
         self.tasks: set[Any] = set()
         service = work.service
-        self._kind: Any = GeneratorConnection if service.spelling == "generator" else AsyncConnection
-        self._host = Host(
+        self._kinds: tuple[Any, Any] = (  # over a stream, and over what keeps the boundaries of messages
+            (GeneratorConnection, PacketGeneratorConnection)
+            if service.spelling == "generator"
+            else (AsyncConnection, PacketAsyncConnection)
+        )
+        self.host = Host(
             loop,
             service.limits,
             work.counters,
@@ -61,10 +69,16 @@ class LoopServer:
         self._on_finished = on_finished
         self._acceptor = Acceptor(work.listeners, service.limits, work.counters, loop.time)
         self._accepting = False
+        self._sessions = [
+            LoopedSessions(self, self._acceptor, listening)
+            for listening in work.listeners
+            if isinstance(listening, DatagramListening)
+        ]
         self._draining = self._cut = False
         self._listeners = [
             Watcher(listening.fileno(), lambda listening=listening: self._accept(listening))  # type: ignore[misc]
             for listening in work.listeners
+            if not isinstance(listening, DatagramListening)
         ]
         self._controls = [
             Watcher(descriptor, lambda descriptor=descriptor: self._controlled(descriptor))  # type: ignore[misc]
@@ -75,6 +89,8 @@ class LoopServer:
     def start(self) -> None:
         for watcher in self._controls:
             self.loop.watch(watcher, True, False)
+        for sessions in self._sessions:
+            sessions.start()
         self._watch_listeners()
         self._look()
 
@@ -96,8 +112,10 @@ class LoopServer:
         service = self.work.service
         for sock, sockaddr, key in self._acceptor.accept(listening):
             try:
-                pipeline = service.pipeline(listening.layers, keeps_messages(sock))
-                connection = self._kind(sock, pipeline, self._host, service.conversation, sockaddr)
+                packets = keeps_messages(sock)
+                pipeline = service.pipeline(listening.layers, packets)
+                kind = self._kinds[packets]
+                connection = kind(sock, pipeline, self.host, service.conversation, sockaddr)
             except Exception as error:  # a layer that cannot be made just now
                 sock.close()
                 self._acceptor.release(key)
@@ -143,6 +161,8 @@ class LoopServer:
             self._acceptor.stop()
             for watcher in self._listeners:
                 self.loop.forget(watcher)
+            for sessions in self._sessions:
+                sessions.stop()
             self.work.close_listeners()
             for connection in list(self.connections):
                 connection.end_input()

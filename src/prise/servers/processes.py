@@ -14,14 +14,14 @@ import signal
 import socket
 from typing import Any
 
-from prise.connection.blocking import Connection
 from prise.connection.bridged import converse
 from prise.core.counters import Counters
 from prise.servers.blocking import AcceptLoop, add
 from prise.servers.board import Board
 from prise.servers.forking import close_private, fork, kill, on_orphaned, on_sigterm, private, reap
 from prise.servers.work import Work
-from prise.transports import Listening, keeps_messages
+from prise.transports import Listening
+from prise.transports.datagrams import SessionSocket
 
 MOST_CHILDREN = 2_000
 """Children when the limits say nothing; each needs a row of shared counters."""
@@ -48,9 +48,10 @@ class ProcessesModel(AcceptLoop):
         else:
             self._board, first = Board(child_rows(work.service.limits.connections)), 0
         self._rows = list(range(first, first + (work.child_rows or self._board.rows)))
-        self._children: dict[int, tuple[int, int, str | None]] = {}  # read end -> pid, row, peer's key
+        # read end -> pid, row, socket (closed here, unless it is a session's), peer's key
+        self._children: dict[int, tuple[int, int, socket.socket, str | None]] = {}
         if not work.child_rows:
-            work.live = lambda: [self._board.read(row) for _, row, _ in self._children.values()]
+            work.live = lambda: [self._board.read(row) for _, row, _, _ in self._children.values()]
 
     @property
     def running(self) -> int:
@@ -70,8 +71,9 @@ class ProcessesModel(AcceptLoop):
         finally:
             os.close(write)
         self._rows.pop()
-        sock.close()
-        self._children[read] = (pid, row, key)
+        if not isinstance(sock, SessionSocket):  # whose datagrams come through us
+            sock.close()
+        self._children[read] = (pid, row, sock, key)
         self.selector.register(read, selectors.EVENT_READ)
 
     def _serve(
@@ -83,15 +85,11 @@ class ProcessesModel(AcceptLoop):
         self.selector.close()
         self.work.close_listeners()
         self.work.control.close()
+        if isinstance(sock, SessionSocket):
+            for sessions in self.sessions.values():
+                sessions.leave_to_child(sock)
         counters = self._board.shared(row)
-        connection = Connection(
-            sock,
-            service.pipeline(listening.layers, keeps_messages(sock)),
-            service.limits,
-            counters,
-            sockaddr,
-            service.limits.linger_time,
-        )
+        connection = self.connection(listening, sock, sockaddr, counters)
         on_sigterm(connection.end_input)
         on_orphaned(lifeline, parent, connection.end_input)
         error: BaseException | None = None
@@ -106,7 +104,7 @@ class ProcessesModel(AcceptLoop):
 
     def on_ready(self, key: selectors.SelectorKey) -> None:
         """A child's pipe has ended, so the child has, or is about to."""
-        pid, row, peer = self._children.pop(key.fd)
+        pid, row, sock, peer = self._children.pop(key.fd)
         self.selector.unregister(key.fd)
         close_private(key.fd)
         status = reap(pid)
@@ -118,7 +116,7 @@ class ProcessesModel(AcceptLoop):
         add(self.work.counters, self._board.read(row))
         self._board.write(row, Counters())
         self._rows.append(row)
-        self.acceptor.release(peer)
+        self.over(sock, peer)
 
     def reap(self) -> None:
         """Children are reaped as their pipes end."""
@@ -130,5 +128,5 @@ class ProcessesModel(AcceptLoop):
         self._signal_all(signal.SIGKILL)
 
     def _signal_all(self, number: int) -> None:
-        for pid, _, _ in self._children.values():
+        for pid, _, _, _ in self._children.values():
             kill(pid, number)

@@ -7,10 +7,7 @@ Then one of the models runs: in this thread (serve), in a thread of its own (lis
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prise.address import Address
@@ -25,6 +22,7 @@ from prise.layers.base import LayerFactory
 from prise.servers.background import Server
 from prise.servers.control import Control
 from prise.servers.serving import AnyAddress, Serving
+from prise.servers.signals import drains_on_signals, reloads_on_hangup
 
 __all__ = ["AnyAddress", "Server", "listen", "serve"]
 
@@ -64,7 +62,7 @@ def serve(
     with server.bound():
         control = Control(drain_time=drain_time)
         try:
-            with _signals(control, drain_time), _reload_on_hangup(control):
+            with drains_on_signals(control, drain_time), reloads_on_hangup(control):
                 if ready is not None:
                     ready(server.addresses)
                 return Stats.of(server.run(control))
@@ -89,37 +87,3 @@ def listen(
     Leaving the block drains. Without a block: `listen(...).start()` and `stop()`. It touches no signals.
     """
     return Server(Serving(conversation, addresses, framing, model, workers, limits, layers, tls, drain_time))
-
-
-@contextmanager
-def _reload_on_hangup(control: Control) -> Iterator[None]:
-    """SIGHUP reads the certificates again, in this process or in its workers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, lambda number, frame: control.on_reload())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before or signal.SIG_DFL)
-
-
-@contextmanager
-def _signals(control: Control, drain_time: float) -> Iterator[None]:
-    """SIGTERM and SIGINT drain; the second one cuts. Only where signals can be handled: in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: object) -> None:
-        if control.draining:
-            control.cut()
-        else:
-            control.drain(drain_time)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)  # None: it was not installed by Python

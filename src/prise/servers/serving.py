@@ -6,6 +6,7 @@ import importlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from prise.address import Address
@@ -21,6 +22,7 @@ from prise.servers.control import Control
 from prise.servers.service import Service
 from prise.servers.work import Work
 from prise.transports import Listening, bind
+from prise.transports.datagrams import DatagramListening
 
 log = logging.getLogger("prise")
 
@@ -66,12 +68,28 @@ class Serving:
         _bound.add(self)
         try:
             for address in self.where:
-                self.listeners += bind(address, tls=self.tls)
+                self.listeners += self._bind(address)
             self.addresses = [listening.address for listening in self.listeners]
             yield
         finally:
             _bound.discard(self)
             self.close_listeners()
+
+    def _bind(self, address: Address) -> list[Listening]:
+        if self.workers > 1 and address.scheme == "udp" and address.option("reuseport") is None:
+            address = replace(address, options=(*address.options, ("reuseport", "yes")))
+        listeners = bind(address, tls=self.tls)
+        try:
+            for listening in listeners:
+                if isinstance(listening, DatagramListening):
+                    self.service.pipeline(listening.layers, True)  # which refuses what needs a stream
+                    if self.workers > 1:
+                        listening.share(self.workers)
+        except BaseException:
+            for listening in listeners:
+                listening.close()
+            raise
+        return listeners
 
     def close_listeners(self) -> None:
         """In this process; while another one has them too, it goes on accepting."""
@@ -121,6 +139,9 @@ class Serving:
         def worker(number: int, control: Control) -> None:
             self.close_others()
             control.on_reload = self.try_to_reload
+            for listening in self.listeners:
+                if isinstance(listening, DatagramListening):
+                    listening.become_worker(number)
             first = number * self._rows
             before = board.read(first)  # of the worker that died in our place: the counts go on
             before.closed = before.accepted

@@ -13,7 +13,7 @@ from prise.connection.bridged import converse
 from prise.core.counters import Counters
 from prise.servers.blocking import AcceptLoop, add
 from prise.servers.work import Work
-from prise.transports import Listening, keeps_messages
+from prise.transports import Listening
 
 
 def run(work: Work) -> None:
@@ -35,15 +35,7 @@ class ThreadsModel(AcceptLoop):
         return len(self._live)
 
     def start(self, listening: Listening, sock: socket.socket, sockaddr: Any, key: str | None) -> None:
-        service = self.work.service
-        connection = Connection(
-            sock,
-            service.pipeline(listening.layers, keeps_messages(sock)),
-            service.limits,
-            Counters(),
-            sockaddr,
-            service.limits.linger_time,
-        )
+        connection = self.connection(listening, sock, sockaddr, Counters())
         with self.work.counting:
             self._live[connection] = key
         # Daemon threads: a conversation that ignores the end of its input cannot keep the process from ending.
@@ -77,7 +69,7 @@ class ThreadsModel(AcceptLoop):
         while self._ended:
             connection = self._ended.popleft()
             with self.work.counting:
-                self.acceptor.release(self._live.pop(connection))
+                self.over(connection._sock, self._live.pop(connection))
                 add(self.work.counters, connection._counters)
 
     def end_input(self) -> None:

@@ -35,12 +35,24 @@ __all__ = [
 
 TRANSPORTS = {
     "tcp": "prise.transports.tcp",
+    "tls": "prise.transports.tls",
+    "ws": "prise.transports.websocket",
+    "wss": "prise.transports.websocket",
+    "udp": "prise.transports.udp",
     "unix": "prise.transports.unix",
     "mem": "prise.transports.mem",
+    "exec": "prise.transports.exec",
+    "sh": "prise.transports.exec",
+    "stdio": "prise.transports.fd",
+    "fd": "prise.transports.fd",
+    "systemd": "prise.transports.fd",
+    "file": "prise.transports.file",
+    "vsock": "prise.transports.vsock",
+    "serial": "prise.transports.serial",
 }
 """Scheme -> module; imported when first used."""
 
-FAMILIES = {"AF_INET": "tcp", "AF_INET6": "tcp", "AF_UNIX": "unix"}
+FAMILIES = {"AF_INET": "tcp", "AF_INET6": "tcp", "AF_UNIX": "unix", "AF_VSOCK": "vsock"}
 """Family -> scheme of the addresses that it has; families that Python does not have here are left out."""
 
 _schemes = {getattr(socket, name): scheme for name, scheme in FAMILIES.items() if hasattr(socket, name)}
@@ -140,13 +152,17 @@ async def dial_async(address: AddressLike, *, timeout: float | None = 10.0) -> s
     return await drive_async(how.connect(where, endpoints, deadline))
 
 
-def describe(family: int, sockaddr: Any) -> Address:
-    """The Address of a sockaddr, as `getpeername`, `getsockname` and `accept` give it.
+def describe(family: int, sockaddr: Any, kind: int = socket.SOCK_STREAM) -> Address:
+    """The Address of a sockaddr, as `getpeername`, `getsockname` and `accept` give it. kind: the socket's type.
 
     An unnamed Unix socket is `unix:`; an IPv6 zone is shown by its name. For a family that prise does not know, the
     scheme is the family's name and the path its sockaddr, to be read by people only.
     """
     scheme = _schemes.get(family)
+    if scheme == "tcp" and kind == socket.SOCK_DGRAM:
+        from prise.transports.udp import describe as describe_udp
+
+        return describe_udp(family, sockaddr)
     if scheme == "tcp":
         from prise.transports.tcp import describe as describe_tcp
 
@@ -155,6 +171,10 @@ def describe(family: int, sockaddr: Any) -> Address:
         from prise.transports.unix import describe as describe_unix
 
         return describe_unix(family, sockaddr)
+    if scheme == "vsock":
+        from prise.transports.vsock import describe as describe_vsock
+
+        return describe_vsock(family, sockaddr)
     try:
         name = socket.AddressFamily(family).name.lower().removeprefix("af_")
     except ValueError:

@@ -11,7 +11,7 @@ import errno
 import math
 import socket
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from prise.address import Address
@@ -90,6 +90,43 @@ class Listening:
     def close(self, unlink: bool = True) -> None:
         """Stops listening. unlink=False leaves a Unix path in place: for forked workers and while a listener moves."""
         self.socket.close()
+
+
+class OnceListening(Listening):
+    """Gives one connection, which is there already, and then never another: standard input, a socket that was inherited.
+
+    open: makes the connection's socket when it is accepted, in the process that accepts it; raises OSError. Of several
+    forked workers one gets it; `exhausted` is true for all of them then.
+    """
+
+    __slots__ = ("_open", "_other_end")
+
+    def __init__(self, address: Address, open: Callable[[], socket.socket]) -> None:
+        # One byte waits in a socket pair, so that it is readable; whoever gets the byte has the connection.
+        token, self._other_end = socket.socketpair()
+        super().__init__(token, address)
+        self._open = open
+        self._other_end.send(b"1")
+
+    @property
+    def exhausted(self) -> bool:
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except OSError:  # nothing is there (BlockingIOError), or it is closed
+            return True
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.socket.recv(1)
+        sock = self._open()
+        sock.setblocking(True)
+        try:
+            return sock, sock.getpeername()
+        except OSError:
+            return sock, ""
+
+    def close(self, unlink: bool = True) -> None:
+        self._other_end.close()
+        super().close()
 
 
 class Transport(Protocol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,21 +30,30 @@ def looks_up(address: Address) -> bool:
 
 
 def resolve(address: Address, passive: bool) -> list[Endpoint]:
+    return look_up(address, passive, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+
+
+def _shown(address: Address) -> str | None:
+    """The transport, for errors: of TCP addresses alone, since the others print their scheme."""
+    return "tcp" if address.scheme == "tcp" else None
+
+
+def look_up(address: Address, passive: bool, kind: int, protocol: int) -> list[Endpoint]:
     """getaddrinfo(3), without AI_ADDRCONFIG: that would hide ::1 on a machine whose only IPv6 address it is."""
     if address.port is None:
-        raise AddressError("the address is not known", operation="resolve", transport="tcp")
+        raise AddressError("the address is not known", operation="resolve", transport=_shown(address))
     if address.host == EVERY_INTERFACE and not passive:
         raise AddressError(
             "* is every interface, to listen on; to connect, name one host, such as {example}",
             operation="connect",
-            transport="tcp",
+            transport=_shown(address),
             peer=address,
             example=replace(address, host="localhost").without_options(),
         )
     name = address.option("family")
     wanted = family(name) if name else socket.AF_UNSPEC
     if wanted not in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6):
-        raise AddressError("TCP runs over AF_INET and AF_INET6, not {family}", local=address, family=name)
+        raise AddressError("TCP and UDP run over AF_INET and AF_INET6, not {family}", local=address, family=name)
     host = "255.255.255.255" if address.host == BROADCAST else address.host
     flags = socket.AI_PASSIVE if host == EVERY_INTERFACE else 0
     try:
@@ -52,8 +61,8 @@ def resolve(address: Address, passive: bool) -> list[Endpoint]:
             None if host == EVERY_INTERFACE else host,
             address.port,
             wanted,
-            socket.SOCK_STREAM,
-            socket.IPPROTO_TCP,
+            kind,
+            protocol,
             flags,
         )
     except (socket.gaierror, UnicodeError) as error:
@@ -77,7 +86,7 @@ def _unresolved(address: Address, error: OSError | UnicodeError) -> ResolveError
         return ResolveError(
             "no service is called {service}; give the port as a number",
             operation="resolve",
-            transport="tcp",
+            transport=_shown(address),
             peer=peer,
             service=address.port,
         )
@@ -85,14 +94,14 @@ def _unresolved(address: Address, error: OSError | UnicodeError) -> ResolveError
         return ResolveError(
             "the name service did not answer; check the network, then try again",
             operation="resolve",
-            transport="tcp",
+            transport=_shown(address),
             peer=peer,
         )
     if code in (socket.EAI_FAIL, socket.EAI_MEMORY, getattr(socket, "EAI_SYSTEM", None)):
         return ResolveError(
             "the name could not be looked up: {error}",
             operation="resolve",
-            transport="tcp",
+            transport=_shown(address),
             peer=peer,
             error=error.args[-1],
         )
@@ -100,7 +109,7 @@ def _unresolved(address: Address, error: OSError | UnicodeError) -> ResolveError
         return ResolveError(
             "this machine has no network interface called {zone}",
             operation="resolve",
-            transport="tcp",
+            transport=_shown(address),
             peer=peer,
             zone=zone,
         )
@@ -108,7 +117,7 @@ def _unresolved(address: Address, error: OSError | UnicodeError) -> ResolveError
         return ResolveError(
             "{host} has no address in the family {family}",
             operation="resolve",
-            transport="tcp",
+            transport=_shown(address),
             peer=peer,
             host=host,
             family=address.option("family"),
@@ -116,7 +125,7 @@ def _unresolved(address: Address, error: OSError | UnicodeError) -> ResolveError
     return ResolveError(
         "no host is called {host}; check the spelling, or give its IP address",
         operation="resolve",
-        transport="tcp",
+        transport=_shown(address),
         peer=peer,
         host=host,
     )
@@ -132,11 +141,22 @@ def bind(address: Address, backlog: int) -> list[Listening]:
     and it works alike where IPv6 is switched off. A family or address that is not of this machine is left out if
     another is.
     """
-    endpoints = resolve(address, passive=True)
+
+    def open_one(endpoint: Endpoint, port: int) -> Listening:
+        sock = _bind_one(address, endpoint, port, backlog)
+        return Listening(sock, describe(endpoint.family, sock.getsockname()))
+
+    return bind_all(address, resolve(address, passive=True), open_one)
+
+
+def bind_all(
+    address: Address, endpoints: Sequence[Endpoint], open_one: Callable[[Endpoint, int], Listening]
+) -> list[Listening]:
+    """Opens each endpoint with `open_one(endpoint, port)`, or none; all on one port. Raises BindError."""
     free_choice = endpoints[0].sockaddr[1] == 0
     for attempt in range(FREE_PORT_ATTEMPTS):
         try:
-            return _bind_all(address, endpoints, backlog)
+            return _bind_together(endpoints, open_one)
         except OSError as error:
             # The port that one family was given may be taken in the other: ask for another port.
             if error.errno == errno.EADDRINUSE and free_choice and attempt + 1 < FREE_PORT_ATTEMPTS:
@@ -145,22 +165,20 @@ def bind(address: Address, backlog: int) -> list[Listening]:
     raise AssertionError
 
 
-def _bind_all(address: Address, endpoints: Sequence[Endpoint], backlog: int) -> list[Listening]:
+def _bind_together(endpoints: Sequence[Endpoint], open_one: Callable[[Endpoint, int], Listening]) -> list[Listening]:
     opened: list[Listening] = []
     missing: OSError | None = None
-    port = endpoints[0].sockaddr[1]
+    port: Any = endpoints[0].sockaddr[1]
     try:
         for endpoint in endpoints:
             try:
-                sock = _bind_one(address, endpoint, port, backlog)
+                opened.append(open_one(endpoint, port))
             except OSError as error:
                 if error.errno not in NOT_HERE:
                     raise
                 missing = error
                 continue
-            sockaddr = sock.getsockname()
-            port = sockaddr[1]
-            opened.append(Listening(sock, describe(endpoint.family, sockaddr)))
+            port = opened[-1].address.port
         if missing is not None and not opened:
             raise missing
     except BaseException:
@@ -217,7 +235,7 @@ def _cannot_bind(address: Address, port: int, error: OSError) -> BindError:
     return BindError(
         reason,
         operation="bind",
-        transport="tcp",
+        transport=_shown(address),
         local=local,
         port=port,
         host=address.host or "loopback",
@@ -233,7 +251,7 @@ def connect(address: Address, endpoints: Sequence[Endpoint], deadline: Deadline)
     try:
         sock = yield from race(endpoints, deadline.at)
     except NobodyAnswered as nobody:
-        raise _explain(address, nobody, deadline) from (nobody.failures[-1][1] if nobody.failures else None)
+        raise explain(address, nobody, deadline) from (nobody.failures[-1][1] if nobody.failures else None)
     try:
         set_options(sock, address)
     except OSError:
@@ -253,7 +271,7 @@ _CAUSES = (
 )
 
 
-def _explain(address: Address, nobody: NobodyAnswered, deadline: Deadline) -> PeerError:
+def explain(address: Address, nobody: NobodyAnswered, deadline: Deadline) -> PeerError:
     codes = [error.errno for _, error in nobody.failures]
     code = next((each for each in _CAUSES if each in codes), codes[-1] if codes else errno.ETIMEDOUT)
     *others, last = [str(endpoint.sockaddr[0]) for endpoint, _ in nobody.failures] or ["-"]
@@ -278,7 +296,7 @@ def _explain(address: Address, nobody: NobodyAnswered, deadline: Deadline) -> Pe
     reason = many if others else one
     details: dict[str, Any] = {
         "operation": "connect",
-        "transport": "tcp",
+        "transport": _shown(address),
         "peer": address.without_options(),
         "others": ", ".join(others),
         "last": last,

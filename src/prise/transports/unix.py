@@ -1,15 +1,13 @@
-"""Unix stream sockets (unix(7)): a path in the file system, or on Linux an abstract name (`@name`).
+"""Unix sockets (unix(7)): a path in the file system, or on Linux an abstract name (`@name`).
 
-Option `mode`: the permissions of the path, set before anybody can connect. Without it the umask decides, as for every
-other file: the usual 022 lets only the owner connect, and a service that chose its umask or shares a group gets what
-it set up. Option `backlog` (1024).
+Option `type`: `stream` (bytes, as TCP), `seqpacket` (connections that keep the boundaries of messages) or `dgram` (datagrams,
+without connections; a client gets a name of its own, so that it can be answered).
 
-A path that a live server listens on is never taken. `bind` itself never replaces a file, so only a path that exists
-already needs care: a connection tells whether somebody listens, and if nobody does, the path is removed. Between
-these steps another server could do the same, or have bound but not yet listened. So the whole of it happens under an
-exclusive flock(2) of the folder, which every prise server takes: no lock file is left behind. Where the folder cannot
-be locked (no right to read it, a file system without locks, somebody else holds it), a dead path is reported, not
-replaced.
+Options for listening: `mode`, `owner` and `group` (names or numbers) of the path, set before anybody can connect. Without a
+mode the umask decides, as for every other file: the usual 022 lets only the owner connect, and a service that chose its
+umask or shares a group gets what it set up. `backlog` (1024).
+
+How a path is made ours, and never stolen: `unixpath`.
 """
 
 from __future__ import annotations
@@ -17,27 +15,28 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import Any
 
 from prise.address import Address
 from prise.errors import AddressError, BindError, ConnectError, TooSlow, Unsupported
 from prise.transports.base import Deadline, Endpoint, Listening, Steps, Wait
+from prise.transports.datagrams import DatagramListening
+from prise.transports.packetsocket import PacketSocket
+from prise.transports.unixpath import OwnPath, bind_path
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103
 """Bytes: `sun_path` of sockaddr_un has 108 (104 on the BSDs), the last one is NUL."""
-
-LOCK_TIME = 2.0
-"""Seconds to wait for another server that is binding in the same folder."""
 
 FULL_PAUSE = 0.005
 """Seconds before a full backlog is tried again; doubles up to `FULL_PAUSE_MOST`. The kernel tells nobody when it has
 room."""
 
 FULL_PAUSE_MOST = 0.1
+
+KINDS = {"stream": "SOCK_STREAM", "dgram": "SOCK_DGRAM", "seqpacket": "SOCK_SEQPACKET"}
 
 
 def looks_up(address: Address) -> bool:
@@ -62,67 +61,88 @@ def resolve(address: Address, passive: bool) -> list[Endpoint]:
             length=length,
             most=LONGEST_PATH,
         )
-    return [Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, 0, f"\0{path[1:]}" if path.startswith("@") else path)]
+    return [
+        Endpoint(
+            socket.AF_UNIX,
+            getattr(socket, KINDS[address.option("type", "stream") or ""]),
+            0,
+            f"\0{path[1:]}" if path.startswith("@") else path,
+        )
+    ]
 
 
 # -- Listening ---------------------------------------------------------------------------------------------------------
 
 
 class UnixListening(Listening):
-    """Knows which file is its own, and in which process, so that closing removes no other server's path."""
+    """For connections. own: the path that goes when it is closed; None for an abstract name, or a socket of others."""
 
-    __slots__ = ("_inode", "_path", "_pid")
+    __slots__ = ("_own",)
 
-    def __init__(self, sock: socket.socket, address: Address, path: str, inode: tuple[int, int]) -> None:
+    def __init__(self, sock: socket.socket, address: Address, own: OwnPath | None = None) -> None:
         super().__init__(sock, address)
-        self._path = path  # absolute: the process may change its folder
-        self._inode = inode
-        self._pid = os.getpid()  # forked workers inherit this object, but the path is their parent's
+        self._own = own
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        sock, sockaddr = self.socket.accept()
+        return (PacketSocket.of(sock) if sock.type == socket.SOCK_SEQPACKET else sock), sockaddr
 
     def close(self, unlink: bool = True) -> None:
-        if unlink and self.socket.fileno() >= 0 and self._pid == os.getpid():
-            # Before the socket closes: while it is open the kernel keeps its inode, so no other file can have the
-            # number.
-            with _locked_folder(self._path):
-                try:
-                    _remove(self._path, self._inode)
-                except OSError:
-                    pass  # gone, or the folder is no longer ours to change: the next server finds the path dead
+        if unlink and self._own is not None and self.socket.fileno() >= 0:
+            self._own.remove()
+        super().close()
+
+
+class UnixDatagramListening(DatagramListening):
+    """For datagrams."""
+
+    __slots__ = ("_own",)
+
+    def __init__(self, sock: socket.socket, address: Address, own: OwnPath | None = None) -> None:
+        super().__init__(sock, address)
+        self._own = own
+
+    def close(self, unlink: bool = True) -> None:
+        if unlink and self._own is not None and self.socket.fileno() >= 0:
+            self._own.remove()
         super().close()
 
 
 def bind(address: Address, backlog: int) -> list[Listening]:
-    ((_, _, _, name),) = resolve(address, passive=True)
-    abstract = name.startswith("\0")
-    path = os.path.abspath(name) if not abstract else ""
-    try:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    except OSError as error:
-        raise _cannot_bind(address, path, error) from error
+    (endpoint,) = resolve(address, passive=True)
+    abstract = endpoint.sockaddr.startswith("\0")
+    given = [name for name in ("mode", "owner", "group") if address.option(name) is not None]
+    if abstract and given:
+        raise AddressError(
+            "an abstract name has no {option}: every program of this machine can connect; give a path",
+            local=address,
+            option=given[0],
+        )
+    path = os.path.abspath(endpoint.sockaddr) if not abstract else ""
+    mode, owner = address.setting("mode"), _owner(address)
+    sock = _socket(address, endpoint, "bind")
+
+    def open_to_others() -> None:
+        if owner is not None:
+            _give(address, path, *owner)
+        if mode is not None:
+            os.chmod(path, mode)
+        # Only now: until a socket listens, connecting to it is refused, whatever its mode was.
+        if endpoint.type != socket.SOCK_DGRAM:
+            sock.listen(address.setting("backlog", backlog))
+
+    own = None
     try:
         if abstract:
-            sock.bind(name)
-            sock.listen(address.setting("backlog", backlog))
-            return [Listening(sock, address.without_options())]
-        with _locked_folder(path) as locked:
-            try:
-                sock.bind(name)
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-                _remove_dead(address, path, locked)
-                sock.bind(name)
-            status = os.lstat(path)
-            inode = status.st_dev, status.st_ino
-            try:
-                if (mode := address.setting("mode")) is not None:
-                    os.chmod(path, mode)
-                # Only now: until a socket listens, connecting to it is refused, whatever its mode was.
-                sock.listen(address.setting("backlog", backlog))
-                return [UnixListening(sock, address.without_options(), path, inode)]
-            except BaseException:
-                _remove(path, inode)
-                raise
+            sock.bind(endpoint.sockaddr)
+            open_to_others()
+        else:
+            if mode is not None and sys.platform == "linux":
+                # Datagrams could come as soon as it is bound: on Linux it then gets this mode (less the umask) at once.
+                os.fchmod(sock.fileno(), mode)
+            own = bind_path(sock, address, path, open_to_others)
+        kind = UnixDatagramListening if endpoint.type == socket.SOCK_DGRAM else UnixListening
+        return [kind(sock, _place(address), own)]
     except OSError as error:
         sock.close()
         if isinstance(error, BindError):
@@ -133,74 +153,55 @@ def bind(address: Address, backlog: int) -> list[Listening]:
         raise
 
 
-@contextmanager
-def _locked_folder(path: str) -> Iterator[bool]:
-    """Holds the exclusive lock of the folder that the path is in; yields False when it could not be had."""
-    import fcntl
-
+def _socket(address: Address, endpoint: Endpoint, operation: str) -> socket.socket:
+    make = socket.socket if endpoint.type == socket.SOCK_STREAM else PacketSocket
     try:
-        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        yield False
-        return
+        return make(endpoint.family, endpoint.type)
+    except OSError as error:
+        if error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+            raise Unsupported(
+                "this platform has no Unix sockets of type {type}", local=address, type=address.option("type")
+            ) from error
+        if operation == "bind":
+            raise _cannot_bind(address, "", error) from error
+        raise ConnectError("{error}", operation=operation, peer=address, error=error.strerror) from error
+
+
+def _place(address: Address) -> Address:
+    """What a client needs to come here: without the options of a server."""
+    kind = address.option("type")
+    return Address("unix", path=address.path, options=(("type", kind),) if kind else ())
+
+
+def _owner(address: Address) -> tuple[int, int] | None:
+    """The numbers of owner and group, -1 for one to leave as it is. Raises BindError for an unknown name."""
+    user, group = address.option("owner"), address.option("group")
+    if user is None and group is None:
+        return None
+    import grp
+    import pwd
+
+    reason, name = "no user is called {name}", user
     try:
-        locked = False
-        until = time.monotonic() + LOCK_TIME
-        while not locked:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                locked = True
-            except OSError as error:
-                if error.errno != errno.EWOULDBLOCK or time.monotonic() > until:
-                    break
-                time.sleep(0.01)
-        try:
-            yield locked
-        finally:
-            if locked:
-                fcntl.flock(folder, fcntl.LOCK_UN)  # closing alone would not do if another thread forked meanwhile
-    finally:
-        os.close(folder)
+        uid = -1 if user is None else int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+        reason, name = "no group is called {name}", group
+        gid = -1 if group is None else int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise BindError(reason, operation="bind", local=address, name=name) from None
+    return uid, gid
 
 
-def _remove(path: str, inode: tuple[int, int]) -> None:
-    """Removes the path if it is still this very file."""
-    status = os.lstat(path)
-    if (status.st_dev, status.st_ino) == inode:
-        os.unlink(path)
-
-
-def _remove_dead(address: Address, path: str, locked: bool) -> None:
-    """Removes the path if it is a socket and nobody listens on it; else says why not."""
-    local = address.without_options()
+def _give(address: Address, path: str, uid: int, gid: int) -> None:
     try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return  # its server has just left
-    if not stat.S_ISSOCK(found.st_mode):
+        os.chown(path, uid, gid)
+    except PermissionError as error:
         raise BindError(
-            "there is a file here already which is not a socket; it is left alone: choose another path",
+            "not allowed to give the socket to {owner}: only root can, and to a group only its members; "
+            "run as that user, or leave the option out",
             operation="bind",
-            local=local,
-        )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        code = probe.connect_ex(str(address.path))  # as given: the absolute path may be too long
-    if code == errno.ENOENT:
-        return
-    if code in (0, errno.EAGAIN, errno.EINPROGRESS):
-        raise BindError(
-            "something already listens here; stop it, or choose another path", operation="bind", local=local
-        )
-    if code != errno.ECONNREFUSED or not locked:
-        raise BindError(
-            "there is a socket here already and whether it is in use cannot be told; remove it by hand: {path}",
-            operation="bind",
-            local=local,
-            path=path,
-        )
-    # Looked at again at the last moment, for servers that do not know our lock.
-    _remove(path, (found.st_dev, found.st_ino))
+            local=address.without_options(),
+            owner=":".join(filter(None, (address.option("owner"), address.option("group")))),
+        ) from error
 
 
 def _cannot_bind(address: Address, path: str, error: OSError) -> BindError:
@@ -226,10 +227,8 @@ def _cannot_bind(address: Address, path: str, error: OSError) -> BindError:
 
 def connect(address: Address, endpoints: Sequence[Endpoint], deadline: Deadline) -> Steps:
     (endpoint,) = endpoints
-    try:
-        sock = socket.socket(endpoint.family, endpoint.type)
-    except OSError as error:
-        raise ConnectError("{error}", operation="connect", peer=address, error=error.strerror) from error
+    datagrams = endpoint.type == socket.SOCK_DGRAM
+    sock = _named(address) if datagrams else _socket(address, endpoint, "connect")
     connected = False
     try:
         sock.setblocking(False)
@@ -254,6 +253,37 @@ def connect(address: Address, endpoints: Sequence[Endpoint], deadline: Deadline)
             sock.close()
 
 
+class _NamedSocket(PacketSocket):
+    """A datagram socket with a path of its own, which goes with it."""
+
+    own: OwnPath | None = None
+
+    def close(self) -> None:
+        if self.own is not None and self.fileno() >= 0:
+            self.own.remove()
+        super().close()
+
+
+def _named(address: Address) -> socket.socket:
+    """A datagram socket that can be answered: a server knows its clients by their names."""
+    sock = _NamedSocket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        if sys.platform == "linux":
+            sock.bind(b"")  # the kernel chooses an abstract name (unix(7), "Autobind feature")
+        else:
+            import tempfile
+
+            path = os.path.join(tempfile.gettempdir(), f"prise-{os.getpid()}-{os.urandom(6).hex()}")
+            sock.bind(path)
+            sock.own = OwnPath(path)
+    except OSError as error:
+        sock.close()
+        raise ConnectError(
+            "no name for the answers could be had: {error}", operation="connect", peer=address, error=error.strerror
+        ) from error
+    return sock
+
+
 def _cannot_connect(address: Address, code: int) -> ConnectError:
     if code == errno.ECONNREFUSED:
         reason = "connection refused (nothing listens on this socket)"
@@ -262,10 +292,18 @@ def _cannot_connect(address: Address, code: int) -> ConnectError:
     elif code in (errno.EACCES, errno.EPERM):
         reason = "not allowed: the mode of the socket or of a folder on the way forbids it"
     elif code == errno.EPROTOTYPE:
-        reason = "this socket is not a stream socket"
+        reason = "this socket is of another type than {type}; its type is an option: {example}"
     else:
         reason = "{error}"
-    return ConnectError(reason, operation="connect", peer=address.without_options(), error=os.strerror(code))
+    kind = address.option("type", "stream")
+    return ConnectError(
+        reason,
+        operation="connect",
+        peer=address.without_options(),
+        error=os.strerror(code),
+        type=kind,
+        example=Address("unix", path=address.path, options=(("type", "dgram" if kind == "stream" else "stream"),)),
+    )
 
 
 # -- Describing --------------------------------------------------------------------------------------------------------

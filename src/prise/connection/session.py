@@ -1,0 +1,203 @@
+"""A session with one peer of a datagram server, on a loop: no descriptor of its own, and no read. It is given its datagrams.
+
+`take` is the turn of a stream's `on_readable`: one datagram is one message, the conversation is stepped, and what it said goes
+out, all in the turn that read the shared socket. A datagram that comes when it is not this session's turn (the conversation is
+busy elsewhere, or backpressure holds it) waits in a queue; the oldest is dropped where that is full.
+
+What ends a session: its conversation, silence (`Limits.idle_time`), a drain. For the conversation the last two are the end of
+its input, as if the peer had left.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Protocol
+
+from prise.connection.asynchronous import AsyncConnection
+from prise.connection.generator import GeneratorConnection
+from prise.connection.host import Host
+from prise.connection.looped import OPEN
+from prise.connection.packets import LoopedPackets, drop
+from prise.core.conversation import Conversation
+from prise.core.deadlines import NEVER
+from prise.core.pipeline import Pipeline
+from prise.errors import FrameError, TooSlow
+from prise.framing.base import MOST_MESSAGES
+from prise.transports.datagrams import Path, Source
+
+OVERHEAD = 256
+"""Bytes that a datagram in a queue counts besides its own, so that empty ones are bounded as well."""
+
+
+class Table(Protocol):
+    """What a session asks of whoever reads the shared socket."""
+
+    def wait(self, session: Session) -> None:
+        """The socket was full: call `on_writable` when it takes more."""
+
+    def forget(self, session: Session) -> None:
+        """The session is closed."""
+
+
+class Session(LoopedPackets):
+    """The mixin; below it is joined with each spelling."""
+
+    # No __slots__: two classes with slots of their own cannot be joined. The dict of a session is small.
+
+    def __init__(
+        self, path: Path, table: Table, pipeline: Pipeline, host: Host, conversation: Conversation, sockaddr: Any
+    ) -> None:
+        self._path = path
+        self._table = table
+        self._kept: deque[bytes] = deque()  # bound: `Limits.datagram_queue`
+        self._kept_size = 0
+        self._waits = False  # backpressure: nothing is taken
+        self._decode = pipeline.feed
+        super().__init__(path, pipeline, host, conversation, sockaddr)  # type: ignore[arg-type, call-arg]  # a Path will do
+
+    @property
+    def over(self) -> bool:
+        """True when it takes no more datagrams: the next one begins a new session."""
+        return self._state != OPEN or self._eof
+
+    # -- datagrams ---------------------------------------------------------------------------------------------------
+
+    def begin_with(self, data: bytes) -> None:
+        """Starts with the first datagram; it counts before anything is said, which it pays for (transports/datagrams.py)."""
+        self._path.heard(len(data))
+        self.begin()
+        if not self.over:
+            if self.away or self._waits:
+                self._keep(data)
+            else:
+                self._turn([data])
+
+    def take(self, data: bytes, source: Source, now: float) -> None:
+        """A datagram has come. The hot path, hence the repetitions in it; whoever calls counts the bytes."""
+        path = self._path
+        path.source = source
+        path.credit += path.times * (len(data) + path.headers)
+        self._active = now
+        if self._again or self._waits or self._kept or self.away:
+            self._keep(data)
+            return
+        try:
+            messages = self._decode(data)
+        except FrameError as error:
+            drop(self, error, self._counters)
+            return
+        self._counters.messages_received += 1
+        self._in_turn = True
+        try:
+            left = self.deliver(messages) if self._run is None else self._run(self.deliver, messages)
+        finally:
+            self._in_turn = False
+        if self._out and not self._blocked:
+            self._flush()
+        if left or self._blocked or self._state or self._eof:
+            self._settle()
+
+    def _flush(self) -> None:
+        out, path = self._out, self._path
+        if len(out) == 1:  # the usual answer
+            data = out[0]
+            cost = len(data) + path.headers
+            if cost <= path.credit:
+                try:
+                    if path.source is None:
+                        path.sock.sendto(data, path.sockaddr)
+                    else:
+                        path.sock.sendmsg((data,), path.source, 0, path.sockaddr)
+                except (OSError, TypeError):
+                    pass  # the way round finds out
+                else:
+                    path.credit -= cost
+                    self._counters.bytes_sent += len(data)
+                    out.clear()
+                    self._out_size = 0
+                    self._blocked_since = 0.0
+                    return
+        super()._flush()
+
+    def _keep(self, data: bytes) -> None:
+        self._kept.append(data)
+        self._kept_size += len(data) + OVERHEAD
+        while self._kept_size > self._limits.datagram_queue and len(self._kept) > 1:
+            self._kept_size -= len(self._kept.popleft()) + OVERHEAD
+            self._counters.dropped_queue += 1
+
+    def _turn(self, datagrams: list[bytes]) -> None:
+        messages: list[Any] = []
+        for data in datagrams:
+            try:
+                messages += self._decode(data)
+            except FrameError as error:
+                drop(self, error, self._counters)
+        if not messages:
+            return
+        self._counters.messages_received += len(messages)
+        self._in_turn = True
+        try:
+            left = self.deliver(messages) if self._run is None else self._run(self.deliver, messages)
+        finally:
+            self._in_turn = False
+        if self._out and not self._blocked:
+            self._flush()
+        if left or self._blocked or self._state or self._eof:
+            self._settle()
+
+    def on_again(self) -> None:
+        queue = self._kept
+        if self._state or self._waits or self.away or not (queue or self._input_ended) or self._eof:
+            super().on_again()
+            return
+        self._again = False
+        if queue:
+            datagrams = [queue.popleft() for _ in range(min(len(queue), MOST_MESSAGES))]
+            self._kept_size -= sum(map(len, datagrams)) + OVERHEAD * len(datagrams)
+            self._turn(datagrams)
+        if self._input_ended and not queue and not self._eof and not self._state:
+            self._on_end()
+        else:
+            self._settle()
+
+    # -- what a stream would leave to its socket -------------------------------------------------------------------------
+
+    def _watch(self, reading: bool, writing: bool) -> None:
+        self._waits = not reading
+        if writing:
+            self._table.wait(self)
+        if reading and (self._kept or self._input_ended) and not (self._again or self.away):
+            self._again = True
+            self._loop.again(self)
+
+    def _forget(self) -> None:
+        self._loop.deadlines.cancel(self)
+        self._kept.clear()
+        self._table.forget(self)
+
+    def end_input(self) -> None:
+        if self._state == OPEN and not self._eof:
+            self._input_ended = True
+            if not self._again:
+                self._again = True
+                self._loop.again(self)
+
+    def _patience(self, now: float) -> tuple[TooSlow | None, float]:
+        late, when = super()._patience(now)
+        if late is None or late.operation != "receive" or self._state != OPEN:
+            return late, when
+        if not self._eof:
+            self._input_ended = True
+            self._on_end()
+        return None, NEVER
+
+
+class GeneratorSession(Session, GeneratorConnection):
+    """A session whose conversation is a generator."""
+
+    away = False  # never; as an attribute, since it is asked for each datagram
+
+
+class AsyncSession(Session, AsyncConnection):
+    """A session whose conversation is a coroutine."""

@@ -1,0 +1,538 @@
+"""WebSocket (RFC 6455) as a layer: messages in frames, behind an HTTP handshake.
+
+The rules of the handshake and of the frames are those of the package `websockets`, whose part without I/O is used here. Ours
+is what makes a WebSocket look like every other connection:
+
+- A message is a message: fragments are put together up to the limit, text must be UTF-8.
+- The peer's Close is the end of its input. Our own Close answers it when the conversation has nothing more to say, not at
+  once (§5.5.1 allows it), so that a late answer still reaches those who wait for it, as prise does.
+- A web page can open a WebSocket to any host that its visitor can reach. So a request that names its page (`Origin`) is
+  served only if the page comes from this very host (§10.2), or from one of `origins`.
+"""
+
+from __future__ import annotations
+
+import logging
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from prise.errors import ConnectionLost, FrameError, HandshakeError, MessageTooLarge, MissingExtra, UsageError
+from prise.layers.base import Ends, Layer, LayerFactory
+
+try:
+    from websockets.client import ClientProtocol
+    from websockets.exceptions import InvalidStatus, InvalidUpgrade, PayloadTooBig
+    from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory
+    from websockets.frames import Close, CloseCode, Frame, Opcode
+    from websockets.http11 import Request, Response
+    from websockets.protocol import OPEN, Protocol
+    from websockets.server import ServerProtocol
+    from websockets.typing import Subprotocol
+    from websockets.uri import WebSocketURI
+except ImportError:
+    raise MissingExtra(
+        "the package {package} is not installed; get it with: pip install 'prise[{extra}]'",
+        package="websockets",
+        extra="ws",
+    ) from None
+
+LONGEST_HEAD = 16 * 1024
+"""Bytes of the other side's HTTP head."""
+
+MOST_KEPT = 1024 * 1024
+"""Bytes that may be given to `send` before the handshake is over."""
+
+MOST_PONGS = 16 * 1024
+"""Bytes of answers to pings that may wait; then only the newest is kept (§5.5.3)."""
+
+FIRST_BYTES = 40
+"""Bytes shown of what came in place of HTTP."""
+
+_ENDINGS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD)
+"""How a peer ends in peace (§7.4.1); codes from 3000 on are the application's, and left to it."""
+
+_UTF8 = getincrementaldecoder("utf-8")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# What goes wrong is raised as an error; the package's own log would say it a second time.
+_SILENT = logging.getLogger("prise.websocket")
+_SILENT.disabled = True
+
+
+@dataclass(slots=True)
+class WebSocketInfo:
+    """What the handshake said.
+
+    path: asked for, with its query. host: as the client calls us (`example.org:8088`). origin: of the web page that the client
+    is on, None outside of a browser. subprotocol: agreed on, None if none was. headers: all those of the other side, in their
+    order; names as they were written. close_code, close_reason: why the peer closed (§7.4), None until it has.
+    """
+
+    path: str
+    host: str
+    origin: str | None = None
+    subprotocol: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    close_code: int | None = None
+    close_reason: str = ""
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name, in any case; None without one."""
+        return next((value for each, value in self.headers if each.lower() == name.lower()), None)
+
+
+# -- Both sides ----------------------------------------------------------------------------------------------------------
+
+
+class WebSocketLayer(Layer):
+    """What both sides have in common. Raises HandshakeError, FrameError, MessageTooLarge. info: a `WebSocketInfo`."""
+
+    name: ClassVar[str] = "websocket"
+    keeps_messages = True
+    _client: ClassVar[bool]
+    _protocol: (
+        Any  # ServerProtocol or ClientProtocol; its buffer is bound by a frame of the longest message and one read
+    )
+
+    def __init__(self) -> None:
+        self.ready = False
+        self._opcode = Opcode.BINARY
+        self._head_size = 0
+        self._first = b""  # bytes, of FIRST_BYTES
+        self._tail = b""  # the last bytes of a head in part
+        self._kept = bytearray()  # frames from before we were ready; bound: MOST_KEPT
+        self._out = bytearray()  # what we say by ourselves; bound: the handshake, MOST_PONGS and answers to one read
+        self._message = bytearray()  # of fragments; bound: the longest message
+        self._check: Callable[..., str] | None = None  # of fragments: decodes them, if they are text
+        self._fragmented = False
+        self._answer: bytes = b""  # our half of the closing handshake, until the conversation is over
+        self._ending = False
+        self._failure: FrameError | None = None
+
+    def begin(self, ends: Ends) -> None:
+        self._opcode = Opcode.TEXT if ends.text else Opcode.BINARY
+        self._protocol = self._make(ends.limit)
+
+    def _make(self, limit: int) -> Protocol:
+        raise NotImplementedError
+
+    def _open(self, event: Request | Response) -> None:
+        """The other side's head is here: says what is to be said, sets `info` and `ready`."""
+        raise NotImplementedError
+
+    def _refuse(self, cause: Exception) -> HandshakeError:
+        """What the other side sent is no such head: the error that says so."""
+        raise NotImplementedError
+
+    # -- In ------------------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> list[bytes]:
+        if self._failure is not None:
+            raise self._failure
+        if self.ended:
+            return []  # after a Close, what a peer sends means nothing (§5.5.1)
+        if not self.ready:
+            data = self._shake_hands(data)
+            if not data:
+                return []
+        protocol = self._protocol
+        protocol.receive_data(data)
+        messages: list[bytes] = []
+        try:
+            for frame in protocol.events_received():
+                self._take(frame, messages)
+        except UnicodeDecodeError as error:
+            protocol.fail(CloseCode.INVALID_DATA, "not UTF-8")
+            self._fail(FrameError("a text message of the WebSocket is not UTF-8 ({cause})", cause=error.reason))
+        if self._failure is None and protocol.parser_exc is not None:
+            self._fail(self._explain(protocol.parser_exc))
+        self._say()
+        self.pending = not self.ended and (self._fragmented or bool(protocol.reader.buffer))
+        if self._failure is not None:
+            self.pending = False
+            if not messages:
+                raise self._failure
+            self.error = self._failure
+        return messages
+
+    def _take(self, frame: Frame, messages: list[bytes]) -> None:
+        """One whole frame. Raises UnicodeDecodeError."""
+        opcode, data = frame.opcode, frame.data
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            if frame.fin:
+                if opcode is Opcode.TEXT:
+                    str(data, "utf-8")
+                messages.append(bytes(data))
+                return
+            self._fragmented = True
+            self._check = _UTF8().decode if opcode is Opcode.TEXT else None
+        elif opcode is Opcode.CLOSE:
+            self._closed(self._protocol.close_rcvd)
+            return
+        elif opcode is not Opcode.CONT:
+            return  # pings are answered by the package, and pongs only show that the peer is there
+        if self._check is not None:
+            self._check(data, frame.fin)
+        self._message += data
+        if frame.fin:
+            messages.append(bytes(self._message))
+            self._message.clear()
+            self._fragmented = False
+
+    def _closed(self, close: Close) -> None:
+        self.info.close_code, self.info.close_reason = int(close.code), close.reason
+        if close.code in _ENDINGS or close.code >= 3000:
+            self.ended = True
+        else:
+            self._fail(
+                FrameError(
+                    "the peer closed the WebSocket: {code} {reason}", code=int(close.code), reason=_plain(close.reason)
+                )
+            )
+
+    def _say(self) -> None:
+        """Takes what the package has to say; our answer to the peer's Close waits for the end of the conversation."""
+        said = [each for each in self._protocol.data_to_send() if each]  # it marks with b"" where it would close
+        if said and self.ended and not self._ending and not self._answer:
+            self._answer = said.pop()
+        if self.ready and len(self._out) > MOST_PONGS:
+            self._out.clear()
+        for each in said:
+            self._out += each
+
+    def receive_end(self) -> None:
+        if self.ended or self._failure is not None:
+            return
+        if not self.ready:
+            raise self._fail(
+                HandshakeError(
+                    "the server hung up during the WebSocket handshake"
+                    if self._client
+                    else "the client hung up during the WebSocket handshake"
+                )
+            )
+        if not self._ending:
+            raise ConnectionLost("cut short: the connection ended without WebSocket's own end")
+
+    # -- The handshake -------------------------------------------------------------------------------------------------
+
+    def _shake_hands(self, data: bytes) -> bytes:
+        """Takes the other side's head; returns what follows it. What follows is not for the package before we have answered."""
+        seen = self._tail + data
+        end = seen.find(b"\r\n\r\n")
+        length = len(data) if end < 0 else end + 4 - len(self._tail)
+        self._tail = seen[-3:]
+        if not self._client:
+            self._head_size += length
+            if self._head_size > LONGEST_HEAD:
+                self._reject(431, "The head of the request is too long.\n")
+                raise self._fail(
+                    HandshakeError("the head of the request is longer than {limit} bytes", limit=LONGEST_HEAD)
+                )
+        self._first = self._first or data[:FIRST_BYTES]
+        for part in (data[:length], data[length:]):
+            if self.ready:
+                return part
+            if not part:
+                continue
+            self._protocol.receive_data(part)
+            for event in self._protocol.events_received():
+                if self._protocol.handshake_exc is None:
+                    self._open(event)
+            if self._protocol.handshake_exc is not None:
+                self._say()
+                raise self._fail(self._refuse(self._protocol.handshake_exc))
+        self.pending = not self.ready
+        return b""
+
+    def _set_up(self, info: WebSocketInfo) -> None:
+        self.info = info
+        self.ready = True
+        self._say()
+        self._out += self._kept
+        self._kept.clear()
+        if self._ending:
+            self._close_our_half()
+
+    def _reject(self, status: int, text: str) -> None:
+        self._protocol.send_response(self._protocol.reject(status, text))
+        self._say()
+
+    # -- Out -----------------------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> bytes:
+        if self._failure is not None:
+            return b""  # our Close is on its way, and nothing may follow it
+        frame = Frame(self._opcode, data).serialize(mask=self._client, extensions=self._protocol.extensions)
+        if self.ready:
+            return frame
+        if len(self._kept) + len(frame) > MOST_KEPT:
+            raise UsageError("more than {limit} bytes were sent before the WebSocket was set up", limit=MOST_KEPT)
+        self._kept += frame
+        return b""
+
+    def output(self) -> bytes:
+        if not self._out:
+            return b""
+        out = bytes(self._out)
+        self._out.clear()
+        return out
+
+    def keepalive(self) -> None:
+        if self.ready and self._protocol.state is OPEN and not self._ending:
+            self._protocol.send_ping(b"")
+            self._say()
+
+    def end(self) -> bytes:
+        if not self._ending:
+            self._ending = True
+            if self.ready:
+                self._close_our_half()
+        return self.output()
+
+    def _close_our_half(self) -> None:
+        if self._answer:
+            self._out += self._answer
+            self._answer = b""
+        elif self._protocol.state is OPEN:
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._say()
+
+    # -- What went wrong -----------------------------------------------------------------------------------------------
+
+    def _fail(self, failure: FrameError) -> FrameError:
+        if self._failure is None:
+            self._failure = failure
+        self.pending = False
+        return self._failure
+
+    def _explain(self, error: Exception) -> FrameError:
+        if isinstance(error, PayloadTooBig):
+            limit = self._protocol.max_message_size
+            return MessageTooLarge("the message is longer than the limit of {limit} bytes", limit=limit)
+        return FrameError("the peer breaks the rules of WebSocket: {cause}", cause=_plain(str(error)))
+
+
+def _plain(text: str) -> str:
+    """Foreign text, fit for an error message."""
+    return "".join(each for each in text[:150] if each.isprintable()) or "-"
+
+
+# -- Servers -------------------------------------------------------------------------------------------------------------
+
+
+def server_factory(
+    *,
+    path: str | None = None,
+    origins: str | Iterable[str] | None = None,
+    protocols: Iterable[str] = (),
+    compress: bool = False,
+) -> LayerFactory:
+    """Makes the layers of accepted connections.
+
+    path: the only one that is served; None: any. origins: web pages that may connect besides our own, as
+    "https://example.org", or "*" for all; requests without an origin (no browsers) are always served. protocols: subprotocols
+    (§1.9), best first; whoever knows none of them is served without. compress: RFC 7692, where the client wants it.
+
+    Raises UsageError for an origin that cannot be one.
+    """
+    allowed = (origins,) if isinstance(origins, str) else tuple(origins or ())
+    for origin in allowed:
+        if origin != "*" and _origin(origin) is None:
+            raise UsageError(
+                "{origin} is not the origin of a web page; example: {example}",
+                origin=repr(origin),
+                example="https://example.org",
+            )
+    return partial(ServerWebSocket, path, allowed, tuple(protocols), compress)
+
+
+class ServerWebSocket(WebSocketLayer):
+    """The side that accepts; see `server_factory`."""
+
+    _client = False
+
+    def __init__(
+        self,
+        path: str | None = None,
+        origins: Sequence[str] = (),
+        protocols: Sequence[str] = (),
+        compress: bool = False,
+    ) -> None:
+        super().__init__()
+        self._path, self._origins, self._protocols, self._compress = path, origins, protocols, compress
+
+    def _make(self, limit: int) -> Protocol:
+        return ServerProtocol(
+            extensions=[ServerPerMessageDeflateFactory()] if self._compress else None,
+            subprotocols=[Subprotocol(each) for each in self._protocols] or None,
+            select_subprotocol=_best,
+            max_size=limit,
+            logger=_SILENT,
+        )
+
+    def _open(self, event: Request | Response) -> None:
+        assert isinstance(event, Request)
+        protocol, headers = self._protocol, event.headers
+        response = protocol.accept(event)
+        if protocol.handshake_exc is not None:
+            protocol.send_response(response)
+            return  # `_refuse` says why
+        host = headers.get("Host", "")
+        origin = protocol.origin
+        if self._path is not None and event.path.partition("?")[0] != self._path:
+            self._reject(404, "There is no WebSocket at this path.\n")
+            raise self._fail(
+                HandshakeError(
+                    "the client asks for {path}, and there is a WebSocket only at {served}",
+                    path=_plain(event.path),
+                    served=self._path,
+                )
+            )
+        if not self._allows(origin, host):
+            self._reject(403, "Pages of this origin may not connect here.\n")
+            raise self._fail(
+                HandshakeError(
+                    "a page of {origin} may not connect to {host} (allow it with the option origin)",
+                    origin=_plain(origin or ""),
+                    host=_plain(host),
+                )
+            )
+        protocol.send_response(response)
+        self._set_up(WebSocketInfo(event.path, host, origin, protocol.subprotocol, tuple(headers.raw_items())))
+
+    def _allows(self, origin: str | None, host: str) -> bool:
+        if origin is None or "*" in self._origins:
+            return True
+        page = _origin(origin)
+        if page is None:
+            return False  # "null": a sandbox or a file
+        if page in map(_origin, self._origins):
+            return True
+        # Whether the client came by http or https is not known behind a proxy: it is as its page says.
+        here = _origin(f"{page[0]}://{host}")
+        return here is not None and here == page
+
+    def _refuse(self, cause: Exception) -> HandshakeError:
+        if isinstance(cause, InvalidUpgrade):
+            return HandshakeError("the client speaks HTTP, and only WebSocket is served here")
+        return HandshakeError("the client did not ask for a WebSocket: {cause}", cause=_plain(_innermost(cause)))
+
+
+def _best(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return next((each for each in protocol.available_subprotocols or () if each in offered), None)
+
+
+def _origin(text: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of an origin (RFC 6454 §4), None if it is none."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    if not parts.hostname or parts.path not in ("", "/") or parts.username is not None:
+        return None
+    return parts.scheme, parts.hostname, port
+
+
+def _innermost(error: BaseException) -> str:
+    """The package says "did not receive a valid HTTP request", and why in the cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
+
+
+# -- Clients -------------------------------------------------------------------------------------------------------------
+
+
+def client_factory(
+    host: str,
+    port: int,
+    path: str = "/",
+    *,
+    secure: bool = False,
+    origin: str | None = None,
+    protocols: Iterable[str] = (),
+    compress: bool = False,
+) -> LayerFactory:
+    """Makes the layers of connections to a server.
+
+    host, port, path (with its query): what is asked for; secure: it goes over TLS. origin: as a web page of that origin would
+    ask. protocols: subprotocols to offer, best first. compress: offer RFC 7692.
+    """
+    return partial(ClientWebSocket, host, port, path, secure, origin, tuple(protocols), compress)
+
+
+class ClientWebSocket(WebSocketLayer):
+    """The side that connects; see `client_factory`."""
+
+    _client = True
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        path: str = "/",
+        secure: bool = False,
+        origin: str | None = None,
+        protocols: Sequence[str] = (),
+        compress: bool = False,
+    ) -> None:
+        super().__init__()
+        path, _, query = path.partition("?")
+        self._uri = WebSocketURI(secure, host, port, path, query)
+        self._origin, self._protocols, self._compress = origin, protocols, compress
+
+    def _make(self, limit: int) -> Protocol:
+        return ClientProtocol(
+            self._uri,
+            origin=self._origin,  # type: ignore[arg-type]  # a str with another name
+            extensions=[ClientPerMessageDeflateFactory()] if self._compress else None,
+            subprotocols=[Subprotocol(each) for each in self._protocols] or None,
+            max_size=limit,
+            logger=_SILENT,
+        )
+
+    def begin(self, ends: Ends) -> None:
+        super().begin(ends)
+        request = self._protocol.connect()
+        self._host = str(request.headers["Host"])
+        request.headers["User-Agent"] = "prise"
+        self._protocol.send_request(request)
+        self._say()
+
+    def _open(self, event: Request | Response) -> None:
+        assert isinstance(event, Response)
+        uri = self._uri
+        self._set_up(
+            WebSocketInfo(
+                uri.resource_name,
+                self._host,
+                self._origin,
+                self._protocol.subprotocol,
+                tuple(event.headers.raw_items()),
+            )
+        )
+
+    def _refuse(self, cause: Exception) -> HandshakeError:
+        if isinstance(cause, InvalidStatus):
+            response = cause.response
+            place = response.headers.get("Location")
+            said = f"{response.status_code} {response.reason_phrase}"
+            if place is not None:
+                return HandshakeError(
+                    "the server sends us elsewhere ({said}): {place}", said=_plain(said), place=_plain(place)
+                )
+            body = _plain(bytes(response.body or b"").decode("utf-8", "replace").strip())
+            return HandshakeError(
+                "the server answers {said} in place of a WebSocket: {body}", said=_plain(said), body=body
+            )
+        if not self._first.startswith(b"HTTP/"):
+            return HandshakeError(
+                "the server does not speak HTTP, so it has no WebSocket; it began with {found}", found=repr(self._first)
+            )
+        return HandshakeError("the server's answer opens no WebSocket: {cause}", cause=_plain(_innermost(cause)))
