@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...] [--quick] [--rounds N] [--only PART]`, from the folder of the project.
+"""`python -m benchmarks [NAME...] [--quick] [--rounds N] [--seconds S] [--only PART]`, from the folder of the project.
 
 The peers live in a virtual environment of their own, `.venv-bench`, made here when it is missing or when the list of
 what belongs in it has changed; this program then starts again inside it. prise is imported from `src`.
@@ -17,7 +17,7 @@ PROJECT = Path(__file__).parent.parent
 ENVIRONMENT = PROJECT / ".venv-bench"
 PYTHON = ENVIRONMENT / "bin" / "python"
 REQUIREMENTS = PROJECT / "benchmarks" / "requirements.txt"
-NAMES = ("echo", "idle", "fanout")
+NAMES = ("echo", "tls", "websocket", "udp", "relay", "idle", "fanout")
 
 
 def prepare() -> None:
@@ -42,16 +42,17 @@ def start_again() -> None:
 
 def run(options: argparse.Namespace) -> bool:
     """Runs the benchmarks asked for. False when a server failed; a goal that was missed is only reported."""
-    from benchmarks import echo, fanout, harness, idle
+    from benchmarks import echo, fanout, harness, idle, relay, tls, udp, websocket
 
     harness.raise_file_limit()
     if len(harness.CPUS) == 1:
         print("only one CPU: server and load share it, so believe the ratios even less", file=sys.stderr)
-    measures = {"echo": echo.measure, "idle": idle.measure, "fanout": fanout.measure}
+    parts = (echo, tls, websocket, udp, relay, idle, fanout)
+    seconds = options.seconds or (0.7 if options.quick else 2.0)
     rounds = options.rounds or (1 if options.quick else 3)
     complete = True
     for name in options.names or NAMES:
-        report = measures[name](rounds, 0.7 if options.quick else 2.0, options.only)
+        report = parts[NAMES.index(name)].measure(rounds, seconds, options.only)
         print(f"\n{report.title}\n\n{report.table()}", flush=True)
         complete &= not any(row.failure for row in report.rows)
         if not options.quick and not options.only:
@@ -64,6 +65,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="one short round; prints, writes no results")
     parser.add_argument("--rounds", type=int, help="how often each server is measured (default: 3)")
+    parser.add_argument("--seconds", type=float, help="how long each load runs (default: 2; with --quick 0.7)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="PART",
         help="only servers whose name contains this, and the references; prints, writes no results; may be repeated",

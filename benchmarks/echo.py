@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from benchmarks import harness, servers
+from benchmarks import messages, servers
 from benchmarks.harness import Load
-from benchmarks.results import Column, Goal, Report, Row, interleaved
-from benchmarks.servers import REFERENCE, UVLOOP, Entry
+from benchmarks.results import Goal, Report, Row
+from benchmarks.servers import REFERENCE, UVLOOP
 
 LOADS = {"request-response": Load(500, 1024, 1), "pipelined": Load(50, 100, 16)}
-SINGLE, PIPELINED = COLUMNS = (
-    Column("request-response", "request-response", "µs/message", (REFERENCE, UVLOOP)),
-    Column("pipelined", "pipelined", "µs/message", (REFERENCE, UVLOOP)),
-)
+SINGLE, PIPELINED = COLUMNS = messages.columns(LOADS, REFERENCE, UVLOOP)
 TITLE = "CPU time of the server per line echoed (less is better)"
 
 
-def goals(rows: list[Row]) -> tuple[Goal, ...]:
+def goals(rows: list[Row]) -> list[Goal]:
     """What the project set out to reach."""
     found = [
         Goal("prise select, generator", SINGLE, 1.3, REFERENCE),
@@ -33,36 +30,11 @@ def goals(rows: list[Row]) -> tuple[Goal, ...]:
     ]
     if frameworks:  # below the cheapest is below every one
         found += [Goal(name, SINGLE, 1.0, min(frameworks)[1]) for name in ours]
-    return tuple(found)
+    return found
 
 
 def measure(rounds: int, seconds: float, only: list[str]) -> Report:
     """Runs the comparison. only: parts of names of servers; the two references are measured anyway."""
-    entries = [
-        entry
-        for entry in servers.echo()
-        if not only or entry.name in (REFERENCE, UVLOOP) or any(part in entry.name for part in only)
-    ]
-
-    def once(entry: Entry) -> dict[str, float]:
-        figures = {}
-        with harness.running(list(entry.command)) as server:
-            harness.warm_up(server)
-            for key, wanted in LOADS.items():
-                with harness.load(server, wanted, seconds) as generator:
-                    before = server.cpu()
-                    answer = generator.run()
-                    figures[key] = (server.cpu() - before) / answer["messages"] * 1e6
-        return figures
-
-    method = {
-        "loads": "; ".join(
-            f"{key}: {wanted.connections} connections × {wanted.size} B, {wanted.depth} in flight"
-            for key, wanted in LOADS.items()
-        ),
-        "seconds": seconds,
-        "rounds": rounds,
-        **harness.pinning(),
-    }
-    rows = interleaved(entries, rounds, once)
-    return Report("echo", TITLE, method, COLUMNS, rows, goals(rows))
+    entries = [entry for entry in servers.echo() if entry.wanted(only, REFERENCE, UVLOOP)]
+    rows = messages.measure(entries, LOADS, rounds, seconds)
+    return messages.report("echo", TITLE, LOADS, COLUMNS, rows, goals(rows), rounds, seconds)

@@ -17,11 +17,7 @@ COLUMNS = (
 
 def measure(rounds: int, seconds: float, only: list[str]) -> Report:
     """Runs the comparison. only: parts of names of servers; the reference is measured anyway."""
-    entries = [
-        entry
-        for entry in servers.fanout()
-        if not only or entry.name == BROADCAST or any(part in entry.name for part in only)
-    ]
+    entries = [entry for entry in servers.fanout() if entry.wanted(only, BROADCAST)]
 
     def once(entry: Entry) -> dict[str, float]:
         figures = {}

@@ -13,16 +13,18 @@ Every wait here has an end; what a server writes to stderr is shown when it fail
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
 import resource
 import select
 import signal
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -62,13 +64,29 @@ def pinning() -> dict[str, str]:
     return {"pinned": f"server to CPU {SERVER_CPU}, load to CPU {LOAD_CPU}" if apart else "both to the only CPU"}
 
 
-def compiled(name: str) -> str:
-    """The path of a C program of this folder, compiled when it is missing or older than its source."""
-    source, program = FOLDER / f"{name}.c", BUILD / name
+def compiled(name: str, *options: str) -> str:
+    """The path of a C program of this folder, compiled when it is missing or older than its source.
+
+    options: of the compiler; with others it is another program.
+    """
+    source, program = FOLDER / f"{name}.c", BUILD / "".join((name, *options))
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         BUILD.mkdir(exist_ok=True)
-        subprocess.run(["cc", "-O2", "-o", program, source], check=True)
+        subprocess.run(["cc", "-O2", "-o", program, source, *options], check=True)
     return str(program)
+
+
+def certificate() -> str:
+    """The path of a certificate for 127.0.0.1 and its key, in one file; made anew for each run of this program."""
+    file = BUILD / f"certificate-{os.getpid()}.pem"
+    if not file.exists():
+        BUILD.mkdir(exist_ok=True)
+        atexit.register(file.unlink)
+        subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+        kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+        make = ["openssl", "req", *kind, *subject, "-keyout", "-", "-out", "-"]
+        file.write_bytes(subprocess.run(make, check=True, capture_output=True).stdout)
+    return str(file)
 
 
 def _first_line(stream: IO[str], seconds: float) -> str:
@@ -179,6 +197,9 @@ class Load:
     depth: int
     kind: str = "echo"
 
+    def __str__(self) -> str:
+        return f"{self.connections} connections × {self.size} B, {self.depth} in flight"
+
 
 @dataclass
 class Generator:
@@ -188,7 +209,7 @@ class Generator:
     seconds: float
 
     def run(self) -> dict[str, float]:
-        """Runs to the end: {"messages": lines that came back, "seconds": time taken}. The connections stay open."""
+        """Runs to the end, and returns what the program counted, which its source tells. The connections stay open."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
@@ -209,10 +230,22 @@ def _load_failed(process: subprocess.Popen[str]) -> Failure:
 @contextlib.contextmanager
 def load(server: Server, wanted: Load, seconds: float = 0.0) -> Iterator[Generator]:
     """Connects a load to a server; its connections have had their first answers, and are closed at the end."""
+    options = ("-DTLS", "-lssl", "-lcrypto") if wanted.kind == "tls" else ()
     numbers = (server.port, wanted.connections, wanted.size, wanted.depth, seconds)
+    with generating(server, compiled("load", *options), (wanted.kind, *numbers), seconds) as generator:
+        yield generator
+
+
+@contextlib.contextmanager
+def generating(
+    server: Server, program: str, arguments: Sequence[str | float | socket.socket], seconds: float
+) -> Iterator[Generator]:
+    """Starts a load generator beside a server, and waits until it is ready. It inherits the sockets in its arguments."""
+    sockets = [argument.fileno() for argument in arguments if isinstance(argument, socket.socket)]
     server.settle()
     process = subprocess.Popen(
-        [compiled("load"), wanted.kind, *map(str, numbers)],
+        [program, *(str(each.fileno() if isinstance(each, socket.socket) else each) for each in arguments)],
+        pass_fds=sockets,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

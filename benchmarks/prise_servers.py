@@ -1,6 +1,7 @@
 """prise as the thing measured: the echo in each spelling and model, and a room (each line goes to everyone).
 
     python -m benchmarks.prise_servers --model asyncio --spelling coroutine [--uvloop|--no-uvloop] [--room]
+        [--address ws:127.0.0.1:0] [--tls CERTIFICATE]
 
 Limits, deadlines and counters are on; only the numbers of connections are raised, above what the loads open.
 """
@@ -55,6 +56,8 @@ def main() -> None:
     parser.add_argument("--spelling", choices=tuple(ECHO), required=True)
     parser.add_argument("--uvloop", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--room", action="store_true", help="each line goes to everyone (coroutine only)")
+    parser.add_argument("--address", default="127.0.0.1:0")
+    parser.add_argument("--tls", metavar="FILE", help="of the certificate and its key")
     options = parser.parse_args()
     os.environ["PRISE_UVLOOP"] = "1" if options.uvloop else "0"
 
@@ -62,8 +65,9 @@ def main() -> None:
 
     prise.serve(
         room if options.room else ECHO[options.spelling],
-        "127.0.0.1:0",
+        options.address,
         framing="lines",
+        tls=prise.TLS(cert=options.tls) if options.tls else None,
         model=options.model,
         limits=prise.Limits(connections=20_000, connections_per_peer=20_000),
         ready=announce,

@@ -22,7 +22,7 @@ from benchmarks import harness, plot
 from benchmarks.servers import Entry
 
 FOLDER = harness.FOLDER / "results"
-PACKAGES = ("uvloop", "trio", "anyio", "twisted", "easynetwork")
+PACKAGES = ("uvloop", "trio", "anyio", "twisted", "easynetwork", "websockets", "aiohttp", "picows")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Goal:
-    """The best figure of `server` in `column` is to be at most `factor` times that of `reference`."""
+    """The best figure of `server` in `column` is to be at most `factor` times that of `reference`; at least, where more is better."""
 
     server: str
     column: Column
@@ -102,9 +102,12 @@ class Report:
         mine, other = self.best(goal.server, goal.column), self.best(goal.reference, goal.column)
         if not mine or not other:  # not measured this time
             return ""
-        wanted = f"{goal.server}, {goal.column.heading}: at most {goal.factor:g} × {goal.reference}"
+        more = goal.column.best is max
+        what = f"{goal.server}, {goal.column.heading}, {goal.column.unit}"
+        wanted = f"at {'least' if more else 'most'} {goal.factor:g} × {goal.reference}"
         ratio = mine / other
-        return f"- {wanted}: {ratio:.2f}, {'reached' if ratio <= goal.factor else '**missed**'}"
+        reached = ratio >= goal.factor if more else ratio <= goal.factor
+        return f"- {what}: {wanted}: {ratio:.2f}, {'reached' if reached else '**missed**'}"
 
     def write(self) -> None:
         """Writes NAME.md, NAME.svg and NAME.json to the folder of results."""

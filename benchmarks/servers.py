@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import harness
 
 REFERENCE = "bare epoll"
 UVLOOP = "uvloop Protocol"
+ASYNCIO = "asyncio Protocol"
+ASYNCIO_STREAMS = "asyncio streams"
+WEBSOCKETS = "websockets"
+RECVFROM = "recvfrom loop"
+DATAGRAMS = "asyncio DatagramProtocol"
+SOCAT = "socat"
+SOCAT_LARGE = "socat, 64 KiB blocks"
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,10 @@ class Entry:
     name: str
     kind: str
     command: tuple[str, ...]
+
+    def wanted(self, only: Sequence[str], *references: str) -> bool:
+        """True for the references, and for those whose name contains one of `only`; for all when there is none."""
+        return not only or self.name in references or any(part in self.name for part in only)
 
 
 def _peer(name: str, kind: str, module: str, *options: str) -> Entry:
@@ -78,3 +90,68 @@ def fanout() -> list[Entry]:
         _prise("asyncio", "coroutine", "--room", "--uvloop"),
         _prise("asyncio", "coroutine", "--room", "--no-uvloop"),
     ]
+
+
+def _loops(*options: str) -> list[Entry]:
+    """prise where one loop serves everyone, in the spellings and loops that there are."""
+    return [
+        _prise("select", "generator", *options),
+        _prise("select", "coroutine", *options),
+        _prise("asyncio", "generator", "--uvloop", *options),
+        _prise("asyncio", "coroutine", "--uvloop", *options),
+        _prise("asyncio", "generator", "--no-uvloop", *options),
+        _prise("asyncio", "coroutine", "--no-uvloop", *options),
+    ]
+
+
+def tls() -> list[Entry]:
+    """Every line echo over TLS, all with one certificate."""
+    option = ("--tls", harness.certificate())
+    return [
+        _peer(ASYNCIO, "platform", "asyncio_protocol", *option),
+        _peer(UVLOOP, "platform", "asyncio_protocol", "--uvloop", *option),
+        _peer(f"{ASYNCIO}, batched", "platform", "asyncio_protocol", "--batch", *option),
+        _peer(f"{UVLOOP}, batched", "platform", "asyncio_protocol", "--uvloop", "--batch", *option),
+        _peer(ASYNCIO_STREAMS, "platform", "asyncio_streams", *option),
+        _peer("uvloop streams", "platform", "asyncio_streams", "--uvloop", *option),
+        *_loops("--address", "tls:127.0.0.1:0", *option),
+    ]
+
+
+def websocket() -> list[Entry]:
+    """Every echo of text messages over WebSocket."""
+    return [
+        _peer(WEBSOCKETS, "framework", "websockets_asyncio"),
+        _peer("websockets + uvloop", "framework", "websockets_asyncio", "--uvloop"),
+        _peer("websockets, threads", "framework", "websockets_threads"),
+        _peer("aiohttp", "framework", "aiohttp_websocket"),
+        _peer("aiohttp + uvloop", "framework", "aiohttp_websocket", "--uvloop"),
+        _peer("picows", "framework", "picows_listener"),
+        _peer("picows + uvloop", "framework", "picows_listener", "--uvloop"),
+        *_loops("--address", "ws:127.0.0.1:0"),
+    ]
+
+
+def udp() -> list[Entry]:
+    """Every echo of datagrams."""
+    return [
+        _peer(RECVFROM, "bare", "recvfrom"),
+        _peer(DATAGRAMS, "platform", "asyncio_datagrams"),
+        _peer("uvloop DatagramProtocol", "platform", "asyncio_datagrams", "--uvloop"),
+        *_loops("--address", "udp:127.0.0.1:0"),
+    ]
+
+
+def relays() -> list[Entry]:
+    """Every relay between two TCP connections; the port that it connects to is to be appended."""
+    return [
+        _peer(SOCAT, "bare", "relay", "socat"),
+        _peer(SOCAT_LARGE, "bare", "relay", "socat", "-b65536"),
+        _peer("ncat", "bare", "relay", "ncat"),
+        Entry("prise relay", "prise", _relay()),
+        Entry("prise relay, not spliced", "prise", _relay("--rate", "1000G")),
+    ]
+
+
+def _relay(*options: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "benchmarks.peers.relay", "prise", *options)

@@ -1,10 +1,12 @@
-"""asyncio's `Protocol`, its lowest level: `--uvloop` for that loop, `--batch` for one write per batch of lines."""
+"""asyncio's `Protocol`, its lowest level: `--uvloop` for that loop, `--batch` for one write per batch of lines, `--tls FILE`."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from typing import cast
+
+from benchmarks.peers.certificate import context
 
 BATCH = "--batch" in sys.argv
 
@@ -35,7 +37,7 @@ class Echo(asyncio.Protocol):
 
 
 async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0, backlog=1024, ssl=context())
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

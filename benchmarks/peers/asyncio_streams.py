@@ -1,9 +1,11 @@
-"""asyncio's streams, with `readline` and `drain` as in its documentation; `--uvloop` for that loop."""
+"""asyncio's streams, with `readline` and `drain` as in its documentation; `--uvloop` for that loop, `--tls FILE`."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+
+from benchmarks.peers.certificate import context
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -18,7 +20,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def main() -> None:
-    server = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=1024)
+    server = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=1024, ssl=context())
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -311,8 +311,12 @@ class Connection(PostingConnection):
         self._send_bytes(self._pipeline.encode(message), 1)
 
     def _send_all(self, messages: list[bytes]) -> None:
-        """Sends several encoded messages, in one piece where the carrier does not mind."""
-        self._send_bytes(b"".join(messages), len(messages))
+        """Sends several encoded messages, in one piece where no layer keeps their boundaries."""
+        if not self._pipeline.keeps_messages:
+            self._send_bytes(b"".join(messages), len(messages))
+            return
+        for message in messages:
+            self._send_bytes(message, 1)
 
     def _send_bytes(self, data: bytes, messages: int) -> None:
         self._refuse_if_closed("send")

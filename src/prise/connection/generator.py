@@ -99,12 +99,8 @@ class GeneratorConnection(LoopedConnection):
                             break
                 if self._state:
                     break
-        except StopIteration as stop:
-            self._say_last(stop.value)
-        except UsageError as error:
-            self._end(error)  # the framing cannot carry what was yielded: raised where it was yielded
         except BaseException as error:
-            self._over(error)
+            self._stopped(error)
         finally:
             self._counters.messages_sent += said
         if self._state:
@@ -114,6 +110,27 @@ class GeneratorConnection(LoopedConnection):
             self._inbox = deque(left)
             return bool(self._inbox)
         return False
+
+    def answer(self, message: Any) -> bytes | None:
+        """One message for a conversation that has none left, and its reply, encoded, for the caller to send.
+
+        It says for packets what `deliver` says for all. Where the conversation ended meanwhile, `deliver([])` takes note.
+        """
+        try:
+            reply = self._step(message)
+            return None if reply is None else self._encode(reply)
+        except BaseException as error:
+            self._stopped(error)
+            return None
+
+    def _stopped(self, error: BaseException) -> None:
+        """What came out of the generator's step, or of encoding what it yielded."""
+        if isinstance(error, StopIteration):
+            self._say_last(error.value)
+        elif isinstance(error, UsageError):
+            self._end(error)  # the framing cannot carry what was yielded: raised where it was yielded
+        else:
+            self._over(error)
 
     def deliver_end(self, error: BaseException | None) -> None:
         if self._generator is not None:

@@ -86,7 +86,11 @@ class Session(LoopedPackets):
         except FrameError as error:
             drop(self, error, self._counters)
             return
-        self._counters.messages_received += 1
+        self._converse(messages)
+
+    def _converse(self, messages: list[Any]) -> None:
+        """The conversation's turn."""
+        self._counters.messages_received += len(messages)
         self._in_turn = True
         try:
             left = self.deliver(messages) if self._run is None else self._run(self.deliver, messages)
@@ -98,26 +102,30 @@ class Session(LoopedPackets):
             self._settle()
 
     def _flush(self) -> None:
-        out, path = self._out, self._path
-        if len(out) == 1:  # the usual answer
-            data = out[0]
-            cost = len(data) + path.headers
-            if cost <= path.credit:
-                try:
-                    if path.source is None:
-                        path.sock.sendto(data, path.sockaddr)
-                    else:
-                        path.sock.sendmsg((data,), path.source, 0, path.sockaddr)
-                except (OSError, TypeError):
-                    pass  # the way round finds out
-                else:
-                    path.credit -= cost
-                    self._counters.bytes_sent += len(data)
-                    out.clear()
-                    self._out_size = 0
-                    self._blocked_since = 0.0
-                    return
-        super()._flush()
+        out = self._out
+        if len(out) == 1 and self._sent(out[0]):  # the usual answer
+            out.clear()
+            self._out_size = 0
+            self._blocked_since = 0.0
+        else:
+            super()._flush()
+
+    def _sent(self, data: bytes | memoryview) -> bool:
+        """Sends a datagram if nothing is in its way; False: the way round finds out what is."""
+        path = self._path
+        cost = len(data) + path.headers
+        if cost > path.credit:
+            return False
+        try:
+            if path.source is None:
+                path.sock.sendto(data, path.sockaddr)
+            else:
+                path.sock.sendmsg((data,), path.source, 0, path.sockaddr)
+        except (OSError, TypeError):
+            return False
+        path.credit -= cost
+        self._counters.bytes_sent += len(data)
+        return True
 
     def _keep(self, data: bytes) -> None:
         self._kept.append(data)
@@ -133,18 +141,8 @@ class Session(LoopedPackets):
                 messages += self._decode(data)
             except FrameError as error:
                 drop(self, error, self._counters)
-        if not messages:
-            return
-        self._counters.messages_received += len(messages)
-        self._in_turn = True
-        try:
-            left = self.deliver(messages) if self._run is None else self._run(self.deliver, messages)
-        finally:
-            self._in_turn = False
-        if self._out and not self._blocked:
-            self._flush()
-        if left or self._blocked or self._state or self._eof:
-            self._settle()
+        if messages:
+            self._converse(messages)
 
     def on_again(self) -> None:
         queue = self._kept
@@ -197,6 +195,34 @@ class GeneratorSession(Session, GeneratorConnection):
     """A session whose conversation is a generator."""
 
     away = False  # never; as an attribute, since it is asked for each datagram
+
+    def take(self, data: bytes, source: Source, now: float) -> None:
+        if self._again or self._waits or self._kept or self._out:
+            super().take(data, source, now)
+            return
+        path = self._path
+        path.source = source
+        path.credit += path.times * (len(data) + path.headers)
+        self._active = now
+        try:
+            (message,) = self._decode(data)
+        except FrameError as error:
+            drop(self, error, self._counters)
+            return
+        counters = self._counters
+        counters.messages_received += 1
+        self._in_turn = True
+        try:
+            said = self.answer(message) if self._run is None else self._run(self.answer, message)
+        finally:
+            self._in_turn = False
+        if said is not None:
+            counters.messages_sent += 1
+            if self._out or not self._sent(said):
+                self._out.append(said)
+                self._out_size += len(said)
+        if self._out or self._state or self._eof:
+            self._converse([])
 
 
 class AsyncSession(Session, AsyncConnection):

@@ -339,6 +339,7 @@ class Layered(Decoder):
                     backlog.clear()
             self.more = bool(backlog)
         else:
+            self.more = False  # nor is there more behind an error that is raised here
             messages = inner.feed(arrived, most)
             self.more = inner.more
         if self._error is not None and not self.more:

@@ -33,6 +33,8 @@ from prise.framing.slip import Slip
 from prise.framing.textlines import UTF8, TextLines
 from prise.framing.varint import Varint
 
+_CR, _LF = b"\r\n"
+
 LONGEST_PACKET = 256 * 1024
 """Bytes of a message, whatever the limit: no carrier of packets has longer ones, by default."""
 
@@ -197,12 +199,13 @@ class TextLinePacketsDecoder(PacketDecoder):
     __slots__ = ()
 
     def feed(self, data: bytes, most: int = MOST_MESSAGES, /) -> list[Any]:
-        if data[-1:] == b"\n":
-            data = data[:-2] if data[-2:-1] == b"\r" else data[:-1]
-        if len(data) > self._limit:
+        size = len(data)
+        if size and data[-1] == _LF:
+            size -= 2 if size > 1 and data[-2] == _CR else 1
+        if size > self._limit:
             raise _too_large(self._limit)
         try:
-            return [data.decode()]
+            return [data[:size].decode()]
         except UnicodeDecodeError as error:
             raise bad_text(error, error.start) from None
 

@@ -195,9 +195,10 @@ class WebSocketLayer(Layer):
             )
 
     def _say(self) -> None:
-        """Takes what the package has to say; our answer to the peer's Close waits for the end of the conversation."""
+        """Takes what the package has to say. Our Close, in answer to the peer's or to its mistake, waits for `end`: there may be
+        messages before it that the conversation has not answered yet."""
         said = [each for each in self._protocol.data_to_send() if each]  # it marks with b"" where it would close
-        if said and self.ended and not self._ending and not self._answer:
+        if said and (self.ended or self._failure is not None) and self.ready and not self._ending and not self._answer:
             self._answer = said.pop()
         if self.ready and len(self._out) > MOST_PONGS:
             self._out.clear()
@@ -265,7 +266,7 @@ class WebSocketLayer(Layer):
     # -- Out -----------------------------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> bytes:
-        if self._failure is not None:
+        if self._ending or (self._failure is not None and not self.ready):
             return b""  # our Close is on its way, and nothing may follow it
         frame = Frame(self._opcode, data).serialize(mask=self._client, extensions=self._protocol.extensions)
         if self.ready:

@@ -27,7 +27,7 @@ from prise.address import Address
 from prise.clients.connect import Connector, connect
 from prise.connection.blocking import Connection
 from prise.core.limits import Limits
-from prise.errors import ConnectionLost, TooSlow
+from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow
 from prise.servers.server import Server, listen
 
 PATIENCE = 10.0
@@ -36,20 +36,24 @@ BIG = 300_000
 TRAITS: dict[str, frozenset[str]] = {
     scheme: frozenset(traits.split())
     for scheme, traits in {
-        "tcp": "stream half-close ends reliable peers",
-        "tls": "stream half-close ends reliable peers",
-        "mem": "stream half-close ends reliable",
-        "unix": "stream half-close ends reliable",
-        "unix-seqpacket": "half-close ends reliable",
-        "unix-dgram": "reliable",
-        "ws": "ends reliable peers",
-        "wss": "ends reliable peers",
-        "udp": "peers",
-        "vsock": "stream half-close ends reliable",
+        "tcp": "stream half-close ends greets reliable large peers bare",
+        "tls": "stream half-close ends greets reliable large peers",
+        "mem": "stream half-close ends greets reliable large bare",
+        "unix": "stream half-close ends greets reliable large bare",
+        "unix-seqpacket": "half-close ends greets reliable bare",
+        "unix-dgram": "bare",
+        "ws": "ends greets reliable large peers",
+        "wss": "ends greets reliable large peers",
+        "udp": "peers bare",
+        "vsock": "stream half-close ends greets reliable large bare",
     }.items()
 }
-"""What a transport has. stream: bytes without boundaries. half-close: one side can end and still hear answers. ends: a side
-sees that the other has ended. reliable: nothing is lost. peers: those of one machine can be told from those of another."""
+"""What a transport has.
+
+stream: bytes without boundaries. half-close: one side can end and still hear answers. ends: a side sees that the other has
+ended. greets: a server hears of a client before the client says anything. reliable: nothing is lost. large: a message may have
+any size. peers: those of one machine can be told from those of another. bare: no layer adds bytes of its own.
+"""
 
 Case = Callable[["Setting"], None]
 
@@ -164,6 +168,25 @@ async def flood_coroutine(connection: Any) -> None:
             await connection.send("x" * 1000)
 
 
+def numbered_function(connection: Any) -> None:
+    for number, message in enumerate(connection, 1):
+        connection.send(f"{number} {message}")
+
+
+def numbered_generator(connection: Any) -> Any:
+    reply = None
+    for number in range(1, 1000):
+        message = yield reply
+        reply = f"{number} {message}"
+
+
+async def numbered_coroutine(connection: Any) -> None:
+    number = 0
+    async for message in connection:
+        number += 1
+        await connection.send(f"{number} {message}")
+
+
 def last_function(connection: Any) -> None:
     connection.send("thank you for connecting")
 
@@ -254,6 +277,17 @@ def _send(connection: Connection, data: bytes) -> None:
     connection._send_bytes(data, 0)
 
 
+def _heard(client: Connection) -> list[Any]:
+    """All that comes. Where a layer tells the reason of the end (WebSocket's close code), that is the end as well."""
+    messages = []
+    try:
+        for message in client:
+            messages.append(message)
+    except FrameError:
+        pass
+    return messages
+
+
 # -- the cases -----------------------------------------------------------------------------------------------------------
 
 
@@ -286,6 +320,14 @@ def split_messages_are_put_together(setting: Setting) -> None:
         assert [client.receive(PATIENCE), client.receive(PATIENCE)] == ["où", "ça"]
 
 
+def each_peer_has_a_conversation_of_its_own(setting: Setting) -> None:
+    with setting.serve("numbered") as server, setting.connect(server) as one, setting.connect(server) as other:
+        assert [one.ask(each, timeout=PATIENCE) for each in "abc"] == ["1 a", "2 b", "3 c"]
+        assert [other.ask(each, timeout=PATIENCE) for each in "xy"] == ["1 x", "2 y"]
+        assert one.ask("d", timeout=PATIENCE) == "4 d"
+
+
+@needs("greets")
 def a_conversation_keeps_its_state(setting: Setting) -> None:
     with setting.serve("form") as server, setting.connect(server) as one, setting.connect(server) as other:
         for client, name in ((one, "Zoé"), (other, "Léo")):
@@ -294,7 +336,8 @@ def a_conversation_keeps_its_state(setting: Setting) -> None:
         assert other.ask("hello", timeout=PATIENCE) == "Léo: hello"
         assert one.ask("hello", timeout=PATIENCE) == "Zoé: hello"
         one.send("FIN")
-        assert list(one) == ["goodbye"]
+        assert one.receive(PATIENCE) == "goodbye"
+        assert one.receive(PATIENCE) is None
         assert other.ask("still here?", timeout=PATIENCE) == "Léo: still here?"
 
 
@@ -349,8 +392,9 @@ def a_message_over_the_limit_ends_that_connection(setting: Setting) -> None:
 @needs("ends")
 def bytes_that_are_not_text_end_that_connection(setting: Setting) -> None:
     with setting.serve("echo") as server, setting.connect(server) as client:
-        _send(client, b"good\nbad \xff\nnever\n")
-        assert list(client) == ["good"]
+        for line in (b"good\n", b"bad \xff\n", b"never\n"):
+            _send(client, line)
+        assert _heard(client) == ["good"]
         _until(lambda: server.stats().errors["frame"] == 1, "one frame error counted")
 
 
@@ -417,7 +461,7 @@ def a_peer_that_does_not_read_is_not_read_from(setting: Setting) -> None:
         filling.join(PATIENCE)
 
 
-@needs("ends")
+@needs("large")
 def large_messages_pass_whole(setting: Setting) -> None:
     with setting.serve("echo") as server, setting.connect(server) as client:
         message = "é" * BIG
@@ -433,8 +477,11 @@ def a_peer_over_its_limit_is_refused_at_once(setting: Setting) -> None:
     with setting.serve("echo", limits=limits) as server:
         with setting.connect(server) as one, setting.connect(server) as two:
             assert one.ask("1", timeout=PATIENCE) == two.ask("1", timeout=PATIENCE) == "1"
-            with setting.connect(server) as three:
-                assert list(three) == []
+            try:
+                with setting.connect(server) as three:
+                    assert list(three) == []
+            except PeerError:  # during a handshake there is somebody to be told
+                pass
         _until(lambda: server.stats().open == 0, "all closed")
         with setting.connect(server) as four:
             assert four.ask("a place is free again", timeout=PATIENCE) == "a place is free again"
@@ -449,11 +496,19 @@ def at_the_limit_the_others_wait_their_turn(setting: Setting) -> None:
     with setting.serve("echo", limits=limits) as server:
         with setting.connect(server) as one:
             assert one.ask("first", timeout=PATIENCE) == "first"
-            two = setting.connect(server).open()
-            two.send("second")
+            answers: list[Any] = []
+
+            def wait_in_line() -> None:
+                with setting.connect(server) as two:
+                    answers.append(two.ask("second", timeout=PATIENCE))
+
+            waiting = threading.Thread(target=wait_in_line)
+            waiting.start()
+            waiting.join(0.1)
+            assert waiting.is_alive()
             assert server.stats().total <= 1  # in another process it is counted a moment later
-        with two:
-            assert two.receive(PATIENCE) == "second"
+        waiting.join(PATIENCE)
+        assert answers == ["second"]
 
 
 @needs("ends")
@@ -488,11 +543,13 @@ def counts_add_up(setting: Setting) -> None:
         for _ in range(4):
             with setting.connect(server) as client:
                 assert client.ask("12345", timeout=PATIENCE) == "12345"
-        _until(lambda: server.stats().open == 0 and server.stats().bytes_sent == 24, "all closed and counted")
+        _until(lambda: server.stats().messages_sent == 4 and server.stats().bytes_sent >= 24, "all counted")
+        if "ends" in setting.traits:
+            _until(lambda: server.stats().open == 0, "all closed")
         stats = server.stats()
-    assert stats == replace(
-        stats, total=4, open=0, messages_received=4, messages_sent=4, bytes_received=24, bytes_sent=24
-    )
+    assert stats == replace(stats, total=4, messages_received=4, messages_sent=4)
+    if "bare" in setting.traits:
+        assert stats.bytes_received == stats.bytes_sent == 4 * len("12345\n")
     assert not any(stats.errors.values())
 
 

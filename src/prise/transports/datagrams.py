@@ -207,7 +207,7 @@ class Path:
         self.counters = counters
         self.headers = _HEADERS.get(self.family, 0)
         self.times: int = times or 0
-        self.credit: float = 0.0
+        self.credit: float = 0  # whole numbers as long as they count: they are added faster
         if times is None or not self.headers:  # on one machine nobody forges the path of a Unix socket
             self.vouch()
 
