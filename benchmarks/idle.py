@@ -15,11 +15,7 @@ SPARE_FILES = 100  # besides the connections
 def measure(rounds: int, seconds: float, only: list[str]) -> Report:
     """Opens the connections, reads the server's memory, closes them. seconds: of no use here, the load is silence."""
     connections = min(10_000, harness.raise_file_limit() - SPARE_FILES)
-    entries = [
-        entry
-        for entry in servers.idle()
-        if not only or entry.name == STREAMS or any(part in entry.name for part in only)
-    ]
+    entries = [entry for entry in servers.idle() if entry.wanted(only, STREAMS)]
 
     def once(entry: Entry) -> dict[str, float]:
         with harness.running(list(entry.command)) as server:

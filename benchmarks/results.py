@@ -50,7 +50,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Goal:
-    """The best figure of `server` in `column` is to be at most `factor` times that of `reference`; at least, where more is better."""
+    """The best figure of `server` in `column` is to be at most `factor` times that of `reference`.
+
+    Where more is better, it is to be at least that.
+    """
 
     server: str
     column: Column

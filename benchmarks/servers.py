@@ -137,6 +137,7 @@ def udp() -> list[Entry]:
     return [
         _peer(RECVFROM, "bare", "recvfrom"),
         _peer(DATAGRAMS, "platform", "asyncio_datagrams"),
+        _peer(f"{DATAGRAMS}, cold", "platform", "asyncio_datagrams", "--cold"),
         _peer("uvloop DatagramProtocol", "platform", "asyncio_datagrams", "--uvloop"),
         *_loops("--address", "udp:127.0.0.1:0"),
     ]

@@ -37,7 +37,7 @@ def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pag
 
 
 def test_all_python_blocks_are_tested(page: Page) -> None:
-    assert sorted(page.blocks) == ["client of greeter", "models", "play", "serve", "spellings"]
+    assert sorted(page.blocks) == ["client of greeter", "models", "play", "serve", "spellings", "transports"]
     for name in ("README.md", "README.fr.md"):
         assert (ROOT / name).read_text().count("```python") == len(page.blocks)
 
@@ -73,3 +73,14 @@ def test_the_three_spellings_in_the_models_of_the_page(page: Page, tmp_path: Pat
 def test_a_conversation_is_played_without_a_socket(page: Page) -> None:
     page.run("spellings")
     page.run("play")
+
+
+def test_one_function_over_several_transports(
+    page: Page, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # where the certificate is kept
+    page.run("serve")
+    page.run("client of greeter", ('with prise.connect("localhost:50000") as connection:', "if False:"))
+    page.run("transports")
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"{each} Message reçu : Bonjour" for each in ("tcp", "udp", "ws", "TLSv1.3")]

@@ -16,7 +16,7 @@ import click
 
 import prise
 from prise.cli import parameters
-from prise.cli.link import ByteLink, Link, Mapped, Piped, Source, converse, write_all
+from prise.cli.link import Link, Mapped, PatientLink, Piped, Source, converse, write_all
 from prise.cli.outcome import say
 from prise.cli.security import client_security, client_tls, encrypted, proxies
 from prise.cli.terminal import LineByLine, Lines, Terminal, is_terminal
@@ -86,10 +86,11 @@ def command(
 ) -> None:
     address, tls, via = encrypted(address, security), client_tls(security), proxies(security)
     seconds = None if isinstance(timeout, str) else timeout
-    raw = framing is None or framing.strip() == "chunks"
+    framing = framing or usual_framing(address)
+    raw = framing.strip() == "chunks"
     connector = prise.connect(
         address,
-        framing="chunks" if framing is None else framing,
+        framing=framing,
         timeout=seconds,
         retry=prise.Retry(attempts=retry + 1),
         limits=PATIENT,
@@ -102,13 +103,17 @@ def command(
         if raw:
             talk_bytes(connection, crlf, wait, not no_eof)
         else:
-            assert framing is not None
-            talk_messages(connection, Form(framing))
+            talk_messages(connection, Form(framing), wait, not no_eof)
+
+
+def usual_framing(address: str) -> str:
+    """A WebSocket carries messages, and those of people are text: a line is one. Elsewhere the bytes are as they are."""
+    return "lines" if prise.Address.parse(address).scheme in ("ws", "wss") else "chunks"
 
 
 def talk_bytes(connection: prise.Connection, crlf: bool, wait: float = WAIT, send_eof: bool = True) -> None:
     terminal = is_terminal()
-    link = ByteLink(connection, PAUSE if terminal else None, wait, send_eof)
+    link = PatientLink(connection, PAUSE if terminal else None, wait, send_eof)
     if terminal:
         end = b"\r\n" if crlf else b"\n"
         by_hand(connection, link, lambda line: line.encode(errors="surrogateescape") + end)
@@ -156,12 +161,15 @@ def by_hand(connection: prise.Connection, link: Link, encode: Callable[[str], An
     say(_("the other side has ended"))
 
 
-def talk_messages(connection: prise.Connection, form: Form) -> None:
+def talk_messages(connection: prise.Connection, form: Form, wait: float = WAIT, send_eof: bool = True) -> None:
+    link: Link = connection
+    if not (send_eof and connection.half_closes):
+        link = PatientLink(connection, None, wait, send_eof)
     if is_terminal():
-        by_hand(connection, connection, lambda line: form.read(line.encode(errors="surrogateescape")), form)
+        by_hand(connection, link, lambda line: form.read(line.encode(errors="surrogateescape")), form)
     else:
         source = Mapped(Lines(Piped()), lambda line: iter((form.read(line),)))
-        converse(connection, source, lambda message: write_all(form.write(message) + b"\n"))
+        converse(link, source, lambda message: write_all(form.write(message) + b"\n"))
 
 
 class Form:

@@ -73,10 +73,11 @@ def converse(link: Link, source: Source, show: Callable[[Any], None]) -> None:
         raise failures[0]
 
 
-class ByteLink:
-    """The bytes of a connection (framing "chunks"), and the difference between the peer's end and a broken connection.
+class PatientLink:
+    """What a connection carries, and the difference between the peer's end and a broken connection.
 
-    pause: seconds after which, when an unfinished line was received and nothing follows, b"" says so; None: never.
+    pause: seconds after which, when an unfinished line was received and nothing follows, b"" says so; None: never (that is for
+    bytes, the framing "chunks").
     wait: seconds of silence that mean the end of the answers, once our own input is over, where the connection cannot say
     that it is over and listen on (UDP, WebSocket), or is not to (send_eof=False); elsewhere the peer's end is awaited,
     however long it takes.

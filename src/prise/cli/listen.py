@@ -9,7 +9,7 @@ import click
 
 import prise
 from prise.cli import parameters
-from prise.cli.connect import PATIENT, WAIT, talk_bytes
+from prise.cli.connect import PATIENT, WAIT, Form, talk_bytes, talk_messages, usual_framing
 from prise.cli.outcome import say
 from prise.cli.security import encrypted, server_security, server_tls
 from prise.cli.texts import examples, netcat
@@ -51,7 +51,8 @@ def command(
         raise prise.UsageError("--pty is for the program of --exec")
     address, tls = encrypted(address, security), server_tls(security)
     joined = f"exec{',pty' if pty else ''}:{program}" if program else None
-    with prise.Listener(address, framing="chunks", limits=PATIENT, tls=tls) as listener:
+    framing = "chunks" if joined else usual_framing(address)
+    with prise.Listener(address, framing=framing, limits=PATIENT, tls=tls) as listener:
         for where in listener.addresses:
             if not quiet:
                 say(_("waiting on {address} ({netcat})").format(address=where, netcat=netcat(where)))
@@ -88,7 +89,10 @@ def serve_one(connection: prise.Connection, program: str | None, wait: float, qu
         if not quiet:
             say(_("connection from {peer}").format(peer=connection.peer))
         if program is None:
-            talk_bytes(connection, False, wait)
+            if connection.websocket is not None:
+                talk_messages(connection, Form("lines"), wait)
+            else:
+                talk_bytes(connection, False, wait)
             return
         with prise.connect(program, framing="chunks", limits=PATIENT) as other:
             join(connection, other)

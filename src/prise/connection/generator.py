@@ -111,18 +111,6 @@ class GeneratorConnection(LoopedConnection):
             return bool(self._inbox)
         return False
 
-    def answer(self, message: Any) -> bytes | None:
-        """One message for a conversation that has none left, and its reply, encoded, for the caller to send.
-
-        It says for packets what `deliver` says for all. Where the conversation ended meanwhile, `deliver([])` takes note.
-        """
-        try:
-            reply = self._step(message)
-            return None if reply is None else self._encode(reply)
-        except BaseException as error:
-            self._stopped(error)
-            return None
-
     def _stopped(self, error: BaseException) -> None:
         """What came out of the generator's step, or of encoding what it yielded."""
         if isinstance(error, StopIteration):

@@ -221,6 +221,8 @@ class LoopedPackets(LoopedConnection):
                 self._broken(error)
             if out:
                 self._flush()
+            else:
+                self._blocked_since = 0.0
         else:
             out.clear()
             self._out_size = 0

@@ -10,7 +10,9 @@ its input, as if the peer had left.
 
 from __future__ import annotations
 
+import operator
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from prise.connection.asynchronous import AsyncConnection
@@ -23,7 +25,7 @@ from prise.core.deadlines import NEVER
 from prise.core.pipeline import Pipeline
 from prise.errors import FrameError, TooSlow
 from prise.framing.base import MOST_MESSAGES
-from prise.transports.datagrams import Path, Source
+from prise.transports.datagrams import Path
 
 OVERHEAD = 256
 """Bytes that a datagram in a queue counts besides its own, so that empty ones are bounded as well."""
@@ -54,6 +56,7 @@ class Session(LoopedPackets):
         self._waits = False  # backpressure: nothing is taken
         self._decode = pipeline.feed
         super().__init__(path, pipeline, host, conversation, sockaddr)  # type: ignore[arg-type, call-arg]  # a Path will do
+        self._enter: Callable[..., Any] = self._run or operator.call
 
     @property
     def over(self) -> bool:
@@ -72,60 +75,49 @@ class Session(LoopedPackets):
             else:
                 self._turn([data])
 
-    def take(self, data: bytes, source: Source, now: float) -> None:
-        """A datagram has come. The hot path, hence the repetitions in it; whoever calls counts the bytes."""
-        path = self._path
-        path.source = source
-        path.credit += path.times * (len(data) + path.headers)
+    def take(self, data: bytes, now: float) -> bytes | memoryview | None:
+        """A datagram has come; the path has heard it, and who calls counts its bytes.
+
+        Returns the answer where that is all there is to do: to be sent at once, or else to be given to `put_back`. The hot
+        path of every datagram server.
+        """
         self._active = now
         if self._again or self._waits or self._kept or self.away:
             self._keep(data)
-            return
+            return None
         try:
             messages = self._decode(data)
         except FrameError as error:
             drop(self, error, self._counters)
-            return
-        self._converse(messages)
+            return None
+        left = self._converse(messages)
+        out = self._out
+        if len(out) == 1 and not (left or self._blocked or self._state or self._eof):
+            self._out_size = 0
+            return out.pop()
+        self._end_turn(left)
+        return None
 
-    def _converse(self, messages: list[Any]) -> None:
-        """The conversation's turn."""
+    def put_back(self, answer: bytes | memoryview) -> None:
+        """The answer could not be sent just like that: sends it the way round, which finds out why."""
+        self._out.append(answer)
+        self._out_size += len(answer)
+        self._end_turn(False)
+
+    def _converse(self, messages: list[Any]) -> bool:
+        """The conversation's turn; True when it has left some."""
         self._counters.messages_received += len(messages)
         self._in_turn = True
         try:
-            left = self.deliver(messages) if self._run is None else self._run(self.deliver, messages)
+            return self.deliver(messages) if self._run is None else bool(self._run(self.deliver, messages))
         finally:
             self._in_turn = False
+
+    def _end_turn(self, left: bool) -> None:
         if self._out and not self._blocked:
             self._flush()
         if left or self._blocked or self._state or self._eof:
             self._settle()
-
-    def _flush(self) -> None:
-        out = self._out
-        if len(out) == 1 and self._sent(out[0]):  # the usual answer
-            out.clear()
-            self._out_size = 0
-            self._blocked_since = 0.0
-        else:
-            super()._flush()
-
-    def _sent(self, data: bytes | memoryview) -> bool:
-        """Sends a datagram if nothing is in its way; False: the way round finds out what is."""
-        path = self._path
-        cost = len(data) + path.headers
-        if cost > path.credit:
-            return False
-        try:
-            if path.source is None:
-                path.sock.sendto(data, path.sockaddr)
-            else:
-                path.sock.sendmsg((data,), path.source, 0, path.sockaddr)
-        except (OSError, TypeError):
-            return False
-        path.credit -= cost
-        self._counters.bytes_sent += len(data)
-        return True
 
     def _keep(self, data: bytes) -> None:
         self._kept.append(data)
@@ -142,7 +134,7 @@ class Session(LoopedPackets):
             except FrameError as error:
                 drop(self, error, self._counters)
         if messages:
-            self._converse(messages)
+            self._end_turn(self._converse(messages))
 
     def on_again(self) -> None:
         queue = self._kept
@@ -196,33 +188,36 @@ class GeneratorSession(Session, GeneratorConnection):
 
     away = False  # never; as an attribute, since it is asked for each datagram
 
-    def take(self, data: bytes, source: Source, now: float) -> None:
+    def take(self, data: bytes, now: float) -> bytes | memoryview | None:
+        # As above, with the one step of `deliver` in place: this is what most datagrams need, and no more.
         if self._again or self._waits or self._kept or self._out:
-            super().take(data, source, now)
-            return
-        path = self._path
-        path.source = source
-        path.credit += path.times * (len(data) + path.headers)
+            return super().take(data, now)
         self._active = now
         try:
             (message,) = self._decode(data)
         except FrameError as error:
             drop(self, error, self._counters)
-            return
-        counters = self._counters
+            return None
+        counters, enter = self._counters, self._enter
         counters.messages_received += 1
+        answer: bytes | None = None
         self._in_turn = True
         try:
-            said = self.answer(message) if self._run is None else self._run(self.answer, message)
+            reply = enter(self._step, message)
+            if reply is not None:
+                answer = enter(self._encode, reply)
+                counters.messages_sent += 1
+        except BaseException as error:
+            enter(self._stopped, error)
         finally:
             self._in_turn = False
-        if said is not None:
-            counters.messages_sent += 1
-            if self._out or not self._sent(said):
-                self._out.append(said)
-                self._out_size += len(said)
-        if self._out or self._state or self._eof:
-            self._converse([])
+        if not (self._out or self._state or self._eof):
+            return answer
+        if answer is not None:  # the conversation has done more than answer
+            self._out.append(answer)
+            self._out_size += len(answer)
+        self._end_turn(self._converse([]))
+        return None
 
 
 class AsyncSession(Session, AsyncConnection):

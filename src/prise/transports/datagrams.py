@@ -33,7 +33,7 @@ Source: TypeAlias = Any
 IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8 if sys.platform == "linux" else None)  # Python has it from 3.14 on
 _IP_PKTINFO_SIZE = 12  # struct in_pktinfo: interface, the local address of it, the address in the header
 _IPV6_PKTINFO_SIZE = 20  # struct in6_pktinfo: address, interface
-_HEADERS = {socket.AF_INET: 28, socket.AF_INET6: 48}
+HEADERS = {socket.AF_INET: 28, socket.AF_INET6: 48}
 _MOST_SOURCES = 256
 LARGEST_UDP = 65536
 """Bytes read at once: more than the longest UDP datagram there is, so none is cut."""
@@ -120,7 +120,7 @@ class DatagramListening(Listening):
         by the one in its place. Raises UsageError where that cannot be.
         """
         sock = self.socket
-        if self._joined or sock.family not in _HEADERS or not hasattr(socket, "SO_REUSEPORT"):
+        if self._joined or sock.family not in HEADERS or not hasattr(socket, "SO_REUSEPORT"):
             raise UsageError("several workers cannot share these datagrams: use workers=1", local=self.address)
         for _ in range(workers - 1):
             twin = socket.socket(sock.family, sock.type, sock.proto)
@@ -205,7 +205,7 @@ class Path:
         self.sockaddr = sockaddr
         self.source = source
         self.counters = counters
-        self.headers = _HEADERS.get(self.family, 0)
+        self.headers = HEADERS.get(self.family, 0)
         self.times: int = times or 0
         self.credit: float = 0  # whole numbers as long as they count: they are added faster
         if times is None or not self.headers:  # on one machine nobody forges the path of a Unix socket
@@ -283,7 +283,7 @@ class SessionSocket(socket.socket):
         path.heard(len(first))
         # The kernel doubles it, and counts its own overhead. The largest packet must fit.
         self.far.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDBUF, max(queue, 2 * _LARGEST[path.family not in _HEADERS]) // 2
+            socket.SOL_SOCKET, socket.SO_SNDBUF, max(queue, 2 * _LARGEST[path.family not in HEADERS]) // 2
         )
         self.far.send(b"\0" + first)
         self._lock = threading.Lock()
@@ -297,7 +297,7 @@ class SessionSocket(socket.socket):
         return socket.SOCK_DGRAM
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        data = super().recv(_LARGEST[self.path.family not in _HEADERS], flags)
+        data = super().recv(_LARGEST[self.path.family not in HEADERS], flags)
         if not data:
             return b""
         if self._first:
