@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> bool:
     if len(harness.CPUS) == 1:
         print("only one CPU: server and load share it, so believe the ratios even less", file=sys.stderr)
     parts = (echo, tls, websocket, udp, relay, idle, fanout)
-    seconds = options.seconds or (0.7 if options.quick else 2.0)
+    seconds = options.seconds or (0.3 if options.quick else 2.0)
     rounds = options.rounds or (1 if options.quick else 3)
     complete = True
     for name in options.names or NAMES:
@@ -65,7 +65,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="one short round; prints, writes no results")
     parser.add_argument("--rounds", type=int, help="how often each server is measured (default: 3)")
-    parser.add_argument("--seconds", type=float, help="how long each load runs (default: 2; with --quick 0.7)")
+    parser.add_argument("--seconds", type=float, help="how long each load runs (default: 2; with --quick 0.3)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="PART",
         help="only servers whose name contains this, and the references; prints, writes no results; may be repeated",

@@ -162,7 +162,7 @@ def test_those_over_the_limit_per_peer_are_counted_apart(listen):
                     assert list(other) == []
         until(lambda: server.stats().open == 0, "it is gone")
     stats = server.stats()
-    assert (stats.total, dict(stats.refused)) == (1, {"per_peer": 3, "resources": 0})
+    assert (stats.total, dict(stats.refused)) == (1, {"per_peer": 3, "resources": 0, "sessions": 0})
 
 
 # The board
@@ -191,7 +191,7 @@ def test_the_stats_of_counters():
     counters = Counters(range(1, len(FIELDS) + 1))
     stats = Stats.of(counters)
     assert stats.open == counters.accepted - counters.closed
-    assert set(stats.refused) == {"per_peer", "resources"}
+    assert set(stats.refused) == {"per_peer", "resources", "sessions"}
     assert set(stats.errors) == {"conversation", "frame", "handshake", "too_slow", "lost"}
     assert Counters.sum([counters, counters]).values() == tuple(2 * value for value in counters.values())
     assert Counters.sum([]).values() == (0,) * len(FIELDS)

@@ -162,7 +162,9 @@ def test_while_the_handshake_is_on_its_way_time_runs() -> None:
 
 
 def test_headers_in_any_case_and_several_tokens() -> None:
-    head = request(upgrade="WebSocket", connection="keep-alive, UPGRADE").replace(b"Sec-WebSocket-Key", b"sec-websocket-key")
+    head = request(upgrade="WebSocket", connection="keep-alive, UPGRADE").replace(
+        b"Sec-WebSocket-Key", b"sec-websocket-key"
+    )
     layer = server()
     layer.receive(head)
     assert layer.ready
@@ -172,7 +174,9 @@ def test_headers_in_any_case_and_several_tokens() -> None:
 
 
 def test_info() -> None:
-    both = pair(path="/chat?room=2", protocols=["v2", "v1"], server={"protocols": ["v1"]}, origin="http://localhost:8088")
+    both = pair(
+        path="/chat?room=2", protocols=["v2", "v1"], server={"protocols": ["v1"]}, origin="http://localhost:8088"
+    )
     info = both.server.info
     assert isinstance(info, WebSocketInfo)
     assert (info.path, info.host, info.origin, info.subprotocol) == (
@@ -216,7 +220,11 @@ def test_subprotocols() -> None:
 @pytest.mark.parametrize(
     ("head", "status", "said"),
     [
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 426, "the client speaks HTTP, and only WebSocket is served here"),
+        (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            426,
+            "the client speaks HTTP, and only WebSocket is served here",
+        ),
         (request(upgrade="h2c"), 426, "only WebSocket"),
         (request(connection="keep-alive"), 426, "only WebSocket"),
         (request(key=None), 400, "Sec-WebSocket-Key"),
@@ -370,8 +378,7 @@ def test_the_client_refuses(answer: bytes, said: str, step: int) -> None:
     with pytest.raises(HandshakeError) as raised:
         feed(layer, answer, step)
         layer.receive_end()
-    if not (step == 1 and "began with" in said):
-        assert said in str(raised.value)
+    assert said in str(raised.value)
     assert not layer.ready
     assert layer.output() == b""
     assert layer.end() == b""

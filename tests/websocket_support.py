@@ -27,7 +27,12 @@ def accept_of(key: str) -> str:
 
 
 def request(
-    path: str = "/", *extra: str, host: str = "localhost:8088", method: str = "GET", version: str = "HTTP/1.1", **changes: Any
+    path: str = "/",
+    *extra: str,
+    host: str = "localhost:8088",
+    method: str = "GET",
+    version: str = "HTTP/1.1",
+    **changes: Any,
 ) -> bytes:
     """A client's head. extra: lines; changes: other values of the header fields, None leaves one out (`upgrade=None`)."""
     fields: dict[str, str | None] = {
@@ -52,7 +57,9 @@ def response(key: str, *extra: str, status: str = "101 Switching Protocols", acc
 
 def key_in(head: bytes) -> str:
     """The key in a client's head."""
-    return next(line[18:].strip() for line in head.decode().split("\r\n") if line.lower().startswith("sec-websocket-key"))
+    return next(
+        line[18:].strip() for line in head.decode().split("\r\n") if line.lower().startswith("sec-websocket-key")
+    )
 
 
 def frame(

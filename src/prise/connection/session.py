@@ -193,12 +193,12 @@ class GeneratorSession(Session, GeneratorConnection):
         if self._again or self._waits or self._kept or self._out:
             return super().take(data, now)
         self._active = now
+        counters, decode, enter = self._counters, self._decode, self._enter
         try:
-            (message,) = self._decode(data)
+            (message,) = decode(data)
         except FrameError as error:
-            drop(self, error, self._counters)
+            drop(self, error, counters)
             return None
-        counters, enter = self._counters, self._enter
         counters.messages_received += 1
         answer: bytes | None = None
         self._in_turn = True

@@ -183,16 +183,13 @@ class TextLinePackets(PacketFraming):
     def encode(self, message: Any, /) -> bytes:
         if not isinstance(message, str):
             return UTF8.encode(message)  # which refuses it
-        text: str = message
-        last = text[-1:]
-        if self.terminated:
-            text += "\r\n" if last == "\r" else "\n"
-        elif last == "\n":
-            text += "\n"
         try:
-            return text.encode()
+            data = message.encode()
         except UnicodeEncodeError:
             return UTF8.encode(message)  # the same
+        if self.terminated:
+            return data + (b"\r\n" if data and data[-1] == _CR else b"\n")
+        return data + b"\n" if data[-1:] == b"\n" else data
 
 
 class TextLinePacketsDecoder(PacketDecoder):

@@ -25,7 +25,7 @@ from prise.layers.base import Ends, Layer, LayerFactory
 
 try:
     from websockets.client import ClientProtocol
-    from websockets.exceptions import InvalidStatus, InvalidUpgrade, PayloadTooBig
+    from websockets.exceptions import InvalidMessage, InvalidStatus, InvalidUpgrade, PayloadTooBig
     from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory
     from websockets.frames import Close, CloseCode, Frame, Opcode
     from websockets.http11 import Request, Response
@@ -146,7 +146,10 @@ class WebSocketLayer(Layer):
             for frame in protocol.events_received():
                 self._take(frame, messages)
         except UnicodeDecodeError as error:
-            protocol.fail(CloseCode.INVALID_DATA, "not UTF-8")
+            # The package may have gone on, and answered a Close or another fault behind this one: the first fault counts.
+            close = Close(CloseCode.INVALID_DATA, "not UTF-8").serialize()
+            self._answer = Frame(Opcode.CLOSE, close).serialize(mask=self._client)
+            protocol.fail(CloseCode.INVALID_DATA)
             self._fail(FrameError("a text message of the WebSocket is not UTF-8 ({cause})", cause=error.reason))
         if self._failure is None and protocol.parser_exc is not None:
             self._fail(self._explain(protocol.parser_exc))
@@ -198,8 +201,9 @@ class WebSocketLayer(Layer):
         """Takes what the package has to say. Our Close, in answer to the peer's or to its mistake, waits for `end`: there may be
         messages before it that the conversation has not answered yet."""
         said = [each for each in self._protocol.data_to_send() if each]  # it marks with b"" where it would close
-        if said and (self.ended or self._failure is not None) and self.ready and not self._ending and not self._answer:
-            self._answer = said.pop()
+        if said and (self.ended or self._failure is not None) and self.ready and not self._ending:
+            last = said.pop()
+            self._answer = self._answer or last
         if self.ready and len(self._out) > MOST_PONGS:
             self._out.clear()
         for each in said:
@@ -234,7 +238,7 @@ class WebSocketLayer(Layer):
                 raise self._fail(
                     HandshakeError("the head of the request is longer than {limit} bytes", limit=LONGEST_HEAD)
                 )
-        self._first = self._first or data[:FIRST_BYTES]
+        self._first += data[: FIRST_BYTES - len(self._first)]
         for part in (data[:length], data[length:]):
             if self.ready:
                 return part
@@ -253,6 +257,7 @@ class WebSocketLayer(Layer):
     def _set_up(self, info: WebSocketInfo) -> None:
         self.info = info
         self.ready = True
+        self.pending = False
         self._say()
         self._out += self._kept
         self._kept.clear()
@@ -421,7 +426,7 @@ class ServerWebSocket(WebSocketLayer):
     def _refuse(self, cause: Exception) -> HandshakeError:
         if isinstance(cause, InvalidUpgrade):
             return HandshakeError("the client speaks HTTP, and only WebSocket is served here")
-        return HandshakeError("the client did not ask for a WebSocket: {cause}", cause=_plain(_innermost(cause)))
+        return HandshakeError("the client did not ask for a WebSocket: {cause}", cause=_plain(_why(cause)))
 
 
 def _best(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -440,9 +445,9 @@ def _origin(text: str) -> tuple[str, str, int] | None:
     return parts.scheme, parts.hostname, port
 
 
-def _innermost(error: BaseException) -> str:
+def _why(error: BaseException) -> str:
     """The package says "did not receive a valid HTTP request", and why in the cause."""
-    while error.__cause__ is not None:
+    while isinstance(error, InvalidMessage) and error.__cause__ is not None:
         error = error.__cause__
     return str(error)
 
@@ -536,4 +541,4 @@ class ClientWebSocket(WebSocketLayer):
             return HandshakeError(
                 "the server does not speak HTTP, so it has no WebSocket; it began with {found}", found=repr(self._first)
             )
-        return HandshakeError("the server's answer opens no WebSocket: {cause}", cause=_plain(_innermost(cause)))
+        return HandshakeError("the server's answer opens no WebSocket: {cause}", cause=_plain(_why(cause)))

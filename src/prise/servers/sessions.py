@@ -61,13 +61,11 @@ class LoopedSessions:
         recvfrom = sock.recvfrom if self._listening.receives_plainly else None
         sendto, sendmsg = sock.sendto, sock.sendmsg
         source: Source = None
-        count = size = sent = 0
+        size = sent = 0
+        most = 1 if self._single else BURST
         if self._single:
             self._single -= 1
-            most = 1
-        else:
-            most = BURST
-        while count < most:
+        for count in range(most):
             try:
                 if recvfrom is not None:
                     data, sockaddr = recvfrom(LARGEST_UDP)
@@ -78,20 +76,21 @@ class LoopedSessions:
                 break
             except OSError:
                 break  # what an earlier answer met on its way (ICMP); it says nothing about what comes
-            count += 1
-            size += len(data)
+            length = len(data)
+            size += length
             session = find(sockaddr)
             if session is None or session._state or session._eof:
                 self._begin(data, sockaddr, source)
                 continue
             path = session._path
             path.source = source
-            path.credit += path.times * (len(data) + headers)
+            path.credit += path.times * (length + headers)
             answer = session.take(data, now)
             if answer is None:
                 continue
-            cost = len(answer) + headers
-            if cost <= path.credit:
+            length = len(answer)
+            credit = path.credit - length - headers
+            if credit >= 0:
                 try:
                     if source is None:
                         sendto(answer, sockaddr)
@@ -100,8 +99,8 @@ class LoopedSessions:
                 except (OSError, TypeError):
                     pass  # the way round finds out
                 else:
-                    path.credit -= cost
-                    sent += len(answer)
+                    path.credit = credit
+                    sent += length
                     continue
             session.put_back(answer)
         counters = self._server.host.counters

@@ -560,7 +560,7 @@ def cases_for(setting: Setting) -> list[Case]:
 
 def _cases() -> Iterator[Case]:
     for value in globals().values():
-        if callable(value) and getattr(value, "__annotations__", {}).get("setting") == "Setting":
+        if callable(value) and getattr(value, "__annotations__", {}) == {"setting": "Setting", "return": "None"}:
             yield value
 
 
