@@ -8,7 +8,8 @@ What is found:
 - `_("...")` and `translate("...")`, `translate_plural("one", "many", n)`;
 - the reason (first argument) and `operation=` of every error of `prise.errors`, whose classes are read from that file;
 - what click says by itself: it asks gettext, and the command points gettext to this catalogue.
-Each may be a choice, `_("this" if it else "that")`, or a variable that the same file assigns constants to. Any other
+Each may be a choice, `_("this" if it else "that")`, an entry of a table, or a variable that the same file assigns constants
+to. Any other
 expression (an f-string, above all) cannot be found, nor translated; as the reason of an error it is named too.
 """
 
@@ -104,6 +105,11 @@ class Source:
             yield from self.constants(node.orelse, followed)
         elif isinstance(node, ast.BoolOp):
             for value in node.values:
+                yield from self.constants(value, followed)
+        elif isinstance(node, ast.Subscript):  # of a table: any of its texts
+            yield from self.constants(node.value, followed)
+        elif isinstance(node, ast.Dict | ast.Tuple):
+            for value in node.values if isinstance(node, ast.Dict) else node.elts:
                 yield from self.constants(value, followed)
         elif isinstance(node, ast.Name) and node.id not in followed:
             for value in self._values.get(node.id, []):

@@ -26,7 +26,7 @@ from prise.connection.outbox import PostingConnection
 from prise.connection.upgrade import tls_factory
 from prise.core.counters import Counters
 from prise.core.limits import Limits
-from prise.core.pipeline import INJECTED, Pipeline
+from prise.core.pipeline import Pipeline, injected
 from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow, UsageError
 
 _LINGER_BYTES = 1024 * 1024
@@ -139,7 +139,7 @@ class Connection(PostingConnection):
         self._refuse_if_closed("start_tls")
         self.handshake()
         if self._inbox:
-            raise self._failed("start_tls", FrameError(INJECTED))
+            raise self._failed("start_tls", injected())
         with self._write_lock, self._layer_lock:
             try:
                 self._pipeline.add(tls_factory(self, tls, name), self.peer, self.local)

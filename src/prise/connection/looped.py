@@ -32,7 +32,7 @@ from prise.connection.base import READ_SIZE, BaseConnection, disconnect, peer_go
 from prise.connection.host import Host
 from prise.connection.upgrade import tls_factory
 from prise.core.deadlines import NEVER
-from prise.core.pipeline import INJECTED, Pipeline
+from prise.core.pipeline import Pipeline, injected
 from prise.errors import ConnectionLost, FrameError, TooSlow, UsageError
 
 OPEN, ENDING, LINGERING, CLOSED = range(4)
@@ -388,7 +388,7 @@ class LoopedConnection(BaseConnection):
         self._out[:] = [memoryview(b"".join(self._out))]  # what was said up to here goes out in clear
         try:
             if left:
-                raise FrameError(INJECTED)
+                raise injected()
             self._pipeline.add(tls_factory(self, tls, name), self.peer, self.local)
         except FrameError as error:
             error.operation, error.peer = "start_tls", self.peer

@@ -26,7 +26,10 @@ from prise.errors import FrameError, UsageError
 from prise.framing.base import MOST_MESSAGES, Decoder, Framing
 from prise.layers.base import Ends, Layer, LayerFactory
 
-INJECTED = "the peer sent more, in clear, behind what asked for TLS; that is not to be trusted"
+
+def injected() -> FrameError:
+    """Bytes are here that came in clear before TLS: nobody knows from whom (the STARTTLS injection, CVE-2011-0411)."""
+    return FrameError("the peer sent more, in clear, behind what asked for TLS; that is not to be trusted")
 
 
 class Branch(NamedTuple):
@@ -171,7 +174,7 @@ class Pipeline:
         from whom (the STARTTLS injection, CVE-2011-0411).
         """
         if self.decoder.more or self.decoder.pending:
-            raise FrameError(INJECTED)
+            raise injected()
         layer = factory()
         self.layers.insert(0, layer)
         self._assemble(self.framing)
