@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
+import subprocess
 import sys
 
 from benchmarks import harness, servers
@@ -12,6 +14,7 @@ from benchmarks.servers import SOCAT, SOCAT_LARGE, Entry
 
 GIB = 1 << 30
 BLOCK = 64 * 1024
+PROGRAMS = {"socat": "-V", "ncat": "--version"}
 STREAMS = {"one": 1, "many": 50}
 COLUMNS = (
     Column("one rate", "1 stream", "GiB/s", (SOCAT, SOCAT_LARGE), best=max),
@@ -21,6 +24,13 @@ COLUMNS = (
     Column("turn", "1 byte there and back, median", "µs", (SOCAT,), digits=1),
 )
 TITLE = "A relay between two TCP connections: bytes per second, CPU time per GiB, latency"
+
+
+def version(program: str, option: str) -> str:
+    """The number, or what there is to read instead."""
+    said = subprocess.run([program, option], capture_output=True, text=True, check=False)
+    found = re.search(r"version (\S+)", said.stdout + said.stderr, re.IGNORECASE)
+    return found[1] if found else "of unknown version"
 
 
 def goals() -> tuple[Goal, ...]:
@@ -34,7 +44,7 @@ def goals() -> tuple[Goal, ...]:
 
 def measure(rounds: int, seconds: float, only: list[str]) -> Report:
     """Runs the comparison. only: parts of names of relays; the references are measured anyway."""
-    missing = [program for program in ("socat", "ncat") if shutil.which(program) is None]
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if missing:
         print(f"not installed, so not compared: {', '.join(missing)}", file=sys.stderr)
     entries = [
@@ -66,5 +76,6 @@ def measure(rounds: int, seconds: float, only: list[str]) -> Report:
         "seconds": seconds,
         "rounds": rounds,
         **harness.pinning(),
+        **{program: version(program, option) for program, option in PROGRAMS.items() if program not in missing},
     }
     return Report("relay", TITLE, method, COLUMNS, interleaved(entries, rounds, once), goals())

@@ -9,8 +9,7 @@ What is found:
 - the reason (first argument) and `operation=` of every error of `prise.errors`, whose classes are read from that file;
 - what click says by itself: it asks gettext, and the command points gettext to this catalogue.
 Each may be a choice, `_("this" if it else "that")`, an entry of a table, or a variable that the same file assigns constants
-to. Any other
-expression (an f-string, above all) cannot be found, nor translated; as the reason of an error it is named too.
+to. Any other expression (an f-string, above all) cannot be found, nor translated; as the reason of an error it is named too.
 """
 
 from __future__ import annotations
