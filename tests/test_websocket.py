@@ -7,8 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -223,7 +221,9 @@ def test_who_is_not_let_in(model: Pair) -> None:
         for origin in ("https://example.org", f"http://{host}"):
             with Raw(server.address, request("/chat", f"Origin: {origin}", host=host)) as raw:
                 assert b" 101 " in raw.head
-        with pytest.raises(HandshakeError, match="answers 404 Not Found in place of a WebSocket: There is no WebSocket"):
+        with pytest.raises(
+            HandshakeError, match="answers 404 Not Found in place of a WebSocket: There is no WebSocket"
+        ):
             prise.connect(f"ws://{host}/other", timeout=PATIENCE).open()
 
 
@@ -290,11 +290,14 @@ def test_a_silent_peer_that_answers_pings_stays(model: Pair) -> None:
 
 
 def test_a_dead_peer_goes(model: Pair) -> None:
-    with serve(model, limits=Limits(idle_time=0.5, ping_time=0.1, linger_time=0.2)) as server, Raw(server.address) as raw:
+    with (
+        serve(model, limits=Limits(idle_time=0.5, ping_time=0.1, linger_time=0.2)) as server,
+        Raw(server.address) as raw,
+    ):
         got = raw.all()  # and no pong from us
         assert {each.opcode for each in got} <= {PING, CLOSE, TEXT}
         assert got[0].opcode == PING
-        counted(server, "idle")
+        counted(server, "too_slow")
 
 
 def test_half_a_message_has_a_deadline(model: Pair) -> None:
@@ -303,17 +306,14 @@ def test_half_a_message_has_a_deadline(model: Pair) -> None:
         with serve(model, limits=limits) as server, Raw(server.address) as raw:
             raw.write(part)
             raw.all()
-            counted(server, "slow")
+            counted(server, "too_slow")
 
 
 # -- The end -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_servers_end_is_a_close(model: Pair) -> None:
-    def one_word(connection: Any) -> Any:
-        return (yield "and that is all")
-
-    with serve(model, conversation=one_word if model[1] == "generator" else _one_word(model[1])) as server:
+    with serve(model, conversation=ONE_WORD[model[1]]) as server:
         with Raw(server.address) as raw:
             word, close = raw.all()
             assert word.data == b"and that is all"
@@ -323,11 +323,20 @@ def test_the_servers_end_is_a_close(model: Pair) -> None:
             assert client.lost is None
 
 
-def _one_word(spelling: str) -> Callable[[Any], Any]:
-    async def coroutine(connection: Any) -> None:
-        await connection.send("and that is all")
+def word_function(connection: Any) -> None:
+    connection.send("and that is all")
 
-    return coroutine if spelling == "coroutine" else lambda connection: connection.send("and that is all")
+
+def word_generator(connection: Any) -> Any:
+    return "and that is all"
+    yield
+
+
+async def word_coroutine(connection: Any) -> None:
+    await connection.send("and that is all")
+
+
+ONE_WORD = {"function": word_function, "generator": word_generator, "coroutine": word_coroutine}
 
 
 def test_cut_short_is_an_error(model: Pair) -> None:
@@ -421,14 +430,14 @@ def test_tls_by_options_of_the_address() -> None:
 
 def test_the_command_connects_and_prints_the_late_answer() -> None:
     with serve(PAIRS[0]) as server:
-        done = run("connect", f"ws://127.0.0.1:{server.address.port}", given="un\ndeux\nété\n".encode())
+        done = run("connect", "--wait", "0.5s", f"ws://127.0.0.1:{server.address.port}", given="un\ndeux\nété\n".encode())
         assert (done.stdout, done.returncode) == ("un\ndeux\nété\ngoodbye\n", 0), done.stderr
 
 
 def test_the_command_serves() -> None:
     with Running("serve", "echo", "--on", "ws://127.0.0.1:0/chat") as running:
         port = running.port()
-        done = run("connect", f"ws://127.0.0.1:{port}/chat", given=b"hello\n")
+        done = run("connect", "--wait", "0.5s", f"ws://127.0.0.1:{port}/chat", given=b"hello\n")
         assert (done.stdout, done.returncode) == ("hello\n", 0), done.stderr
         done = run("connect", f"ws://127.0.0.1:{port}/", given=b"hello\n")
         assert done.returncode == 1

@@ -87,6 +87,8 @@ class PatientLink:
         self, connection: Connection, pause: float | None = None, wait: float = 3.0, send_eof: bool = True
     ) -> None:
         self._half_closes = send_eof and connection.half_closes
+        # Most servers hang up at a WebSocket's Close, so it comes last; but some have a last word for it, as prise's own do.
+        self._closes = send_eof and connection.websocket is not None
         self._connection = connection
         self._pause = pause
         self._wait = wait
@@ -110,7 +112,11 @@ class PatientLink:
                     unfinished = False
                     yield b""
                 elif self._sent_all is not None and time.monotonic() - max(heard, self._sent_all) > self._wait:
-                    return
+                    if not self._closes:
+                        return
+                    self._closes = False
+                    self._connection.send_eof()
+                    heard = time.monotonic()
                 continue
             if data is None:
                 break

@@ -493,7 +493,9 @@ class LoopedConnection(BaseConnection):
     def _wrap(self) -> None:
         """Has the layers wrap what is in the outbox."""
         out = self._out
-        first = next((at for at, each in enumerate(out) if not isinstance(each, memoryview)), len(out))
+        first = 0
+        while first < len(out) and isinstance(out[first], memoryview):  # wrapped already
+            first += 1
         if first < len(out):
             wrapped = self._pipeline.wrap(out[first:])  # type: ignore[arg-type]  # from there on all are bytes
             out[first:] = [memoryview(wrapped)] if wrapped else []
@@ -591,6 +593,8 @@ class LoopedConnection(BaseConnection):
                 self._pinged = now
                 self._pipeline.keepalive()
                 self._queue_output()
+                if self._out and not self._blocked:
+                    self._flush()  # here: a later turn would take our own question for a sign of life
             when = max(self._active, self._pinged) + limits.ping_time
         candidates = (
             (self._blocked_since, limits.write_time, "the peer took nothing for {seconds:g} s", "send"),

@@ -1,8 +1,9 @@
 """A session with one peer of a datagram server, on a loop: no descriptor of its own, and no read. It is given its datagrams.
 
 `take` is the turn of a stream's `on_readable`: one datagram is one message, the conversation is stepped, and what it said goes
-out, all in the turn that read the shared socket. A datagram that comes when it is not this session's turn (the conversation is
-busy elsewhere, or backpressure holds it) waits in a queue; the oldest is dropped where that is full.
+out, all in the turn that read the shared socket. The usual answer, one datagram, is sent by who read (servers/sessions.py),
+for whom that is cheapest; all else takes the way of the stream's code. A datagram that comes when it is not this session's
+turn (the conversation is busy elsewhere, or backpressure holds it) waits in a queue; the oldest is dropped where that is full.
 
 What ends a session: its conversation, silence (`Limits.idle_time`), a drain. For the conversation the last two are the end of
 its input, as if the peer had left.
@@ -56,7 +57,6 @@ class Session(LoopedPackets):
         self._waits = False  # backpressure: nothing is taken
         self._decode = pipeline.feed
         super().__init__(path, pipeline, host, conversation, sockaddr)  # type: ignore[arg-type, call-arg]  # a Path will do
-        self._enter: Callable[..., Any] = self._run or operator.call
 
     @property
     def over(self) -> bool:
@@ -109,9 +109,10 @@ class Session(LoopedPackets):
         self._counters.messages_received += len(messages)
         self._in_turn = True
         try:
-            return self.deliver(messages) if self._run is None else bool(self._run(self.deliver, messages))
+            left: bool = self.deliver(messages) if self._run is None else self._run(self.deliver, messages)
         finally:
             self._in_turn = False
+        return left
 
     def _end_turn(self, left: bool) -> None:
         if self._out and not self._blocked:
@@ -187,6 +188,10 @@ class GeneratorSession(Session, GeneratorConnection):
     """A session whose conversation is a generator."""
 
     away = False  # never; as an attribute, since it is asked for each datagram
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._enter: Callable[..., Any] = self._run or operator.call
 
     def take(self, data: bytes, now: float) -> bytes | memoryview | None:
         # As above, with the one step of `deliver` in place: this is what most datagrams need, and no more.

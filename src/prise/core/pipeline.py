@@ -207,6 +207,11 @@ class Pipeline:
 
     def wrap(self, messages: Sequence[bytes]) -> bytes:
         """What goes outside for these encoded messages."""
+        if len(messages) == 1:  # the usual case: nothing to join
+            data = messages[0]
+            for layer in reversed(self.layers):
+                data = layer.send(data)
+            return data
         in_messages = any(layer.keeps_messages for layer in self.layers)
         outgoing: Sequence[bytes] = messages
         for layer in reversed(self.layers):
@@ -349,5 +354,9 @@ class Layered(Decoder):
             if not messages:
                 raise self._error.with_traceback(None)
             self.more = True
-        self.pending = 0 if self.more else inner.pending or any(layer.pending for layer in self._pipeline.layers)
+        self.pending = 0 if self.more else inner.pending
+        if not self.pending and not self.more:
+            for layer in self._pipeline.layers:  # a loop: `any` with a generator costs more than all the rest here
+                if layer.pending:
+                    self.pending = 1
         return messages

@@ -290,6 +290,9 @@ class _Records:
     def pass_by(self, data: bytes) -> bool:
         """Takes what arrived; True when it ends inside a record."""
         size = len(data)
+        begins = size > 5 and not (self._left or self._header)
+        if begins and data[1] == 3 and 20 <= data[0] <= 24 and data[3] << 8 | data[4] == size - 5:
+            return False  # one whole record, as nearly always
         position = 0
         while position < size and not self.foreign:
             if self._left:
