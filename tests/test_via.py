@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import pickle
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import prise
 from blocking_support import PATIENCE, until
 from prise import Address
 from prise.clients.via import Via, chain, from_environment, parse_via, through
@@ -26,6 +28,7 @@ from prise.layers.base import Ends, Layer
 from prise.layers.httpproxy import LONGEST_HEAD, http_connect
 from prise.layers.socks import REPLIES, socks5
 from prise.layers.tunnel import Credentials
+from tls_support import client_tls, server_tls
 
 TARGET = Address.parse("example.com:443")
 PROXY = Address.parse("localhost:1080")
@@ -646,3 +649,43 @@ def test_a_chain_of_both():
         words = b"words" * 10_000
         assert said_through(proxies, target, words) == b"hello " + words.upper()
         assert said_through(proxies[::-1] * 2, target, b"words") == b"hello WORDS"
+
+
+# -- The whole way, as users go it -------------------------------------------------------------------------------------
+
+
+def loud(connection: prise.Connection) -> None:
+    for line in connection:
+        connection.send(line.upper())
+
+
+@pytest.mark.parametrize("proxy", ["http", "socks5"])
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss"])
+def test_every_transport_goes_through_a_proxy(scheme: str, proxy: str) -> None:
+    with (
+        program(*(NCAT if proxy == "http" else MICROSOCKS)) as port,
+        prise.listen(loud, f"{scheme}:127.0.0.1:0", tls=server_tls()) as server,
+    ):
+        via = f"{proxy}://127.0.0.1:{port}"
+        with prise.connect(server.address, via=via, tls=client_tls()) as client:
+            assert client.ask("straße", timeout=PATIENCE) == "STRASSE"
+
+        async def ask() -> object:
+            async with prise.connect(server.address, via=via, tls=client_tls()) as connection:
+                return await connection.ask("hello", timeout=PATIENCE)
+
+        assert asyncio.run(ask()) == "HELLO"
+
+
+def test_a_certificate_is_checked_for_the_target_not_for_the_proxy() -> None:
+    with program(*MICROSOCKS) as port, prise.listen(loud, "tls:127.0.0.1:0", tls=server_tls()) as server:
+        wrong = client_tls(name="elsewhere.example")
+        with pytest.raises(prise.TLSError, match=r"elsewhere\.example"):
+            prise.connect(server.address, via=f"socks5://127.0.0.1:{port}", tls=wrong).open().handshake()
+
+
+def test_a_proxy_that_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        via = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(prise.TooSlow):
+            prise.connect("127.0.0.1:1", via=via, limits=prise.Limits(handshake_time=0.2)).open().handshake()

@@ -430,7 +430,9 @@ def test_tls_by_options_of_the_address() -> None:
 
 def test_the_command_connects_and_prints_the_late_answer() -> None:
     with serve(PAIRS[0]) as server:
-        done = run("connect", "--wait", "0.5s", f"ws://127.0.0.1:{server.address.port}", given="un\ndeux\nété\n".encode())
+        done = run(
+            "connect", "--wait", "0.5s", f"ws://127.0.0.1:{server.address.port}", given="un\ndeux\nété\n".encode()
+        )
         assert (done.stdout, done.returncode) == ("un\ndeux\nété\ngoodbye\n", 0), done.stderr
 
 

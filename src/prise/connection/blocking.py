@@ -399,12 +399,25 @@ class Connection(PostingConnection):
                     self._sent_eof = True  # from here on nothing is posted
                 data = self._unsent + self._wire(self._take_posted())
                 self._unsent = b""
-                if self._pipeline.layered:
-                    with self._layer_lock:
-                        data += self._pipeline.end_output()
                 if data:
                     self._write(data)
+                if self._pipeline.layered:
+                    self._write_end()
                 disconnect(self._sock, socket.SHUT_WR)
+
+    def _write_end(self) -> None:
+        """The layers' own end. A peer that is gone already has lost nothing by not hearing it, so that is no error."""
+        with self._layer_lock:
+            last = self._pipeline.end_output()
+        try:
+            sent = self._sock.send(last, socket.MSG_DONTWAIT) if last else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return
+        self._counters.bytes_sent += sent
+        if sent < len(last):
+            self._write(last[sent:])
 
     def end_input(self) -> None:
         """Ends our reading: what has arrived is still received, then the iteration ends. From any thread (used to drain)."""

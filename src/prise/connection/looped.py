@@ -685,10 +685,17 @@ class LoopedConnection(BaseConnection):
         """Everything is written. Closes, after the peer's own end if that has not come yet."""
         if self._layered and not self._sent_eof and (last := self._pipeline.end_output()):
             self._sent_eof = True
-            self._out.append(memoryview(last))
-            self._out_size += len(last)
-            self._flush()
-            if self._state == CLOSED or self._out:
+            try:
+                sent = self._sock.send(last)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                sent = len(last)  # a peer that is gone already has lost nothing by not hearing the layers' own end
+            self._counters.bytes_sent += sent
+            if sent < len(last):
+                self._out.append(memoryview(last)[sent:])
+                self._out_size = len(last) - sent
+                self._note_blocked(sent)
                 return
         peer_ended = self._eof and not isinstance(self._error, (FrameError, TooSlow))
         if not self._host.linger_time or peer_ended:

@@ -17,6 +17,9 @@ from prise.address import Address
 from prise.errors import HandshakeError, UsageError
 from prise.layers.base import Ends, Layer
 
+MOST_KEPT = 1024 * 1024
+"""Bytes that may be given to `send` before the proxy has answered."""
+
 _NOT_IN_A_HOST = re.compile(rb"[^A-Za-z0-9._:\-]")
 
 
@@ -45,7 +48,7 @@ class Tunnel(Layer):
         self._port = port_number(target)
         self._heard = bytearray()  # bound: what `_answer` allows, and one read
         self._out = bytearray()  # bound: our part of the talk
-        # Bound: the opening of the layers inside (a ClientHello); conversations start when all layers are ready.
+        # The opening of the layers inside (a ClientHello), since conversations start when all are ready. Bound: MOST_KEPT.
         self._kept = bytearray()
         self.ready = False
 
@@ -80,6 +83,8 @@ class Tunnel(Layer):
 
     def send(self, data: bytes) -> bytes:
         if not self.ready:
+            if len(self._kept) + len(data) > MOST_KEPT:
+                raise UsageError("more than {limit} bytes were sent before the proxy had answered", limit=MOST_KEPT)
             self._kept += data
             return b""
         return self.output() + data  # what was kept and not yet asked for goes first
