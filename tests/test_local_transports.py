@@ -532,10 +532,11 @@ def test_other_mistakes_with_files(tmp_path: Path) -> None:
             dial(f"file:{tmp_path}/socket")
 
 
-def test_a_full_disk_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_is_logged_and_no_clean_end(caplog: pytest.LogCaptureFixture) -> None:
     with dial("file,write:/dev/full") as sock:
         sock.sendall(b"x")
-        assert everything(sock) == b""
+        with pytest.raises(ConnectionResetError):
+            everything(sock)
     assert "file,write=yes:/dev/full: cannot be written: No space left on device" in caplog.text
 
 

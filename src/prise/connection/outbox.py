@@ -142,6 +142,7 @@ class PostingConnection(BaseConnection):
     def _wire(self, messages: list[bytes]) -> bytes:
         """What goes out for these encoded messages, and what the layers have to say besides. The write lock is held."""
         if not self._pipeline.layered:
+            self._layers_wait = False  # they were asked, and have gone meanwhile: a Multiplex has chosen
             return messages[0] if len(messages) == 1 else b"".join(messages)
         with self._layer_lock:
             self._layers_wait = False

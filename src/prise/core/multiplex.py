@@ -30,6 +30,7 @@ SILENCE = 0.3
 
 _REQUEST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S+ HTTP/[0-9]\.[0-9]\r?")
 _MAYBE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+( (\S+( (H(T(T(P(/([0-9](\.([0-9]\r?)?)?)?)?)?)?)?)?)?)?)?")
+_END = re.compile(rb"\n\r?\n")
 _UPGRADE = re.compile(rb"\n[Uu][Pp][Gg][Rr][Aa][Dd][Ee]:[^\n]*[Ww][Ee][Bb][Ss][Oo][Cc][Kk][Ee][Tt]")
 
 
@@ -70,6 +71,8 @@ class Multiplex:
         return [branch.conversation for branch in self._branches.values() if branch.conversation is not None]
 
     def choose(self, head: bytes, over: bool) -> Branch | None:
+        if not head and not over:
+            return None  # what came was for the layers so far: TLS's handshake
         if head[:1] == b"\x16":
             if self._tls is None:
                 raise HandshakeError("the client speaks TLS, which is not served here")
@@ -86,10 +89,10 @@ class Multiplex:
     def _choose_http(self, head: bytes, over: bool) -> Branch | None:
         if "websocket" not in self._branches:
             return self._named("http")
-        complete = b"\n\r\n" in head or b"\n\n" in head
-        if not (complete or over or len(head) > LONGEST_HEAD):
+        end = _END.search(head)
+        if end is None and not over and len(head) <= LONGEST_HEAD:
             return None
-        wants = _UPGRADE.search(head) is not None
+        wants = _UPGRADE.search(head, 0, end.start() + 1 if end else len(head)) is not None
         # Without an http conversation, the WebSocket's own answer tells what is expected here.
         return self._named("websocket" if wants or "http" not in self._branches else "http")
 

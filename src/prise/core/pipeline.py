@@ -183,7 +183,8 @@ class Pipeline:
 
     def silent(self) -> None:
         """The peer has said nothing for `patience` seconds. Raises FrameError."""
-        if self._chooser is not None:
+        # In the middle of TLS's handshake silence is a slow network's.
+        if self._chooser is not None and all(layer.ready for layer in self.layers):
             self._choose(b"", True)
 
     def output(self) -> bytes:

@@ -38,6 +38,9 @@ _SIGNALS = ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGPIPE", "SIGXFSZ", "SIG
 
 Without a terminal of its own, the program goes on ignoring SIGHUP under nohup(1), as it should."""
 
+MOST_DESCRIPTORS = 4096
+"""Descriptors that are looked at where nothing lists those that are open."""
+
 _CHANGE_FOLDER = 'cd "$0" && exec "$@"'
 """Run by sh, with the folder and the words: posix_spawn(3) cannot change it, and in Python fork is not safe with threads."""
 
@@ -197,13 +200,17 @@ def _spawn(words: list[str], actions: list[Any], *, setsid: bool = False) -> int
 
 
 def _inheritable() -> list[int]:
+    try:
+        descriptors = [int(name) for name in os.listdir("/dev/fd") if name.isdecimal()]
+    except OSError:  # it is missing, as in many a chroot(2): ask for each
+        descriptors = list(range(min(os.sysconf("SC_OPEN_MAX"), MOST_DESCRIPTORS)))
     found = []
-    for name in os.listdir("/dev/fd"):
+    for descriptor in descriptors:
         try:
-            if name.isdecimal() and int(name) > 2 and os.get_inheritable(int(name)):
-                found.append(int(name))
+            if descriptor > 2 and os.get_inheritable(descriptor):
+                found.append(descriptor)
         except OSError:
-            pass  # that with which the folder was read, or one that another thread has closed
+            pass  # not open; that with which the folder was read, or one that another thread has closed
     return found
 
 

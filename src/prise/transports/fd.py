@@ -2,7 +2,8 @@
 
 fd:N      dialled: a duplicate of the descriptor. Listened on: a listening socket gives its connections; anything else is
           itself the one conversation that there will be.
-stdio:    the same for standard input and output together; under inetd both are one socket.
+stdio:    the same for standard input and output together; under inetd both are one socket, which may also be a listening
+          one (inetd's "wait", systemd's Accept=no with StandardInput=socket).
 systemd:  listened on: the sockets that systemd passes to a service (sd_listen_fds(3)), all of them or those called NAME
           (FileDescriptorName= of the socket unit). With Accept=yes they are connections already.
 
@@ -44,13 +45,20 @@ def resolve(address: Address, passive: bool) -> list[Endpoint]:
 
 
 def bind(address: Address, backlog: int) -> list[Listening]:
-    if address.scheme == "systemd":
-        return _bind_all(address, _passed(address))
-    if address.scheme == "fd":
-        return _bind_all(address, [int(str(address.path))])
-    for descriptor in (0, 1):
-        _check(address, descriptor, listening=True)
-    return [OnceListening(address, partial(_stdio, address))]
+    try:
+        if address.scheme == "systemd":
+            return _bind_all(address, _passed(address))
+        if address.scheme == "fd":
+            return _bind_all(address, [int(str(address.path))])
+        for descriptor in (0, 1):
+            _check(address, descriptor, listening=True)
+        if _is_one_socket():
+            return _bind_all(address, [0])
+        return [OnceListening(address, partial(_stdio, address))]
+    except OSError as error:
+        if isinstance(error, BindError):
+            raise
+        raise BindError("{error}", operation="bind", local=address, error=error.strerror or error) from error
 
 
 def _bind_all(address: Address, descriptors: list[int]) -> list[Listening]:
@@ -151,7 +159,12 @@ def connect(address: Address, endpoints: Sequence[Endpoint], deadline: Deadline)
         raise UsageError(
             "systemd passes sockets to listen on; there is nothing to connect to", operation="connect", peer=address
         )
-    sock = _stdio(address) if address.scheme == "stdio" else _open(address, int(str(address.path)))
+    try:
+        sock = _stdio(address) if address.scheme == "stdio" else _open(address, int(str(address.path)))
+    except OSError as error:
+        if isinstance(error, ConnectError):
+            raise
+        raise _cannot_open(address, error) from error
     sock.setblocking(False)
     return sock
 
@@ -159,9 +172,16 @@ def connect(address: Address, endpoints: Sequence[Endpoint], deadline: Deadline)
 def _stdio(address: Address) -> socket.socket:
     for descriptor in (0, 1):
         _check(address, descriptor)
-    if _is_socket(0) and os.path.samestat(os.fstat(0), os.fstat(1)):
-        return _open(address, 0)
-    return _pump(address, 0, 1)
+    return _open(address, 0) if _is_one_socket() else _pump(address, 0, 1)
+
+
+def _is_one_socket() -> bool:
+    """Whether standard input and output are the same socket, as under inetd."""
+    return _is_socket(0) and os.path.samestat(os.fstat(0), os.fstat(1))
+
+
+def _cannot_open(address: Address, error: OSError) -> ConnectError:
+    return ConnectError("{error}", operation="connect", peer=address, error=error.strerror or error)
 
 
 def _open(address: Address, descriptor: int) -> socket.socket:
@@ -193,7 +213,7 @@ def _pump(address: Address, reader: int | None, writer: int | None) -> socket.so
     except OSError as error:
         for each in {each for each in mine if each is not None}:
             os.close(each)
-        raise ConnectError("{error}", operation="connect", peer=address, error=error.strerror) from error
+        raise _cannot_open(address, error) from error
     return pump(*mine, name=str(address))
 
 
@@ -224,14 +244,24 @@ def _check(address: Address, descriptor: int, *, listening: bool = False) -> Non
 
 
 def _not_open(address: Address, descriptor: int, listening: bool) -> NoReturn:
+    found = _open_ones()
+    reason = "the descriptor {number} is not open; open are: {open}" if found else "the descriptor {number} is not open"
+    if listening:
+        raise BindError(reason, operation="bind", local=address, number=descriptor, open=", ".join(found))
+    raise ConnectError(reason, operation="connect", peer=address, number=descriptor, open=", ".join(found))
+
+
+def _open_ones() -> list[str]:
+    """The numbers of the first open descriptors; none where /dev/fd is missing, as in many a chroot(2)."""
+    try:
+        names = os.listdir("/dev/fd")
+    except OSError:
+        return []
     found = []
-    for name in sorted(filter(str.isdecimal, os.listdir("/dev/fd")), key=int)[:100]:
+    for name in sorted(filter(str.isdecimal, names), key=int)[:100]:
         try:
             os.fstat(int(name))
             found.append(name)
         except OSError:
             pass  # that with which the folder was read
-    reason = "the descriptor {number} is not open; open are: {open}"
-    if listening:
-        raise BindError(reason, operation="bind", local=address, number=descriptor, open=", ".join(found) or "-")
-    raise ConnectError(reason, operation="connect", peer=address, number=descriptor, open=", ".join(found) or "-")
+    return found

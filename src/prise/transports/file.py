@@ -67,7 +67,10 @@ def connect(address: Address, endpoints: Sequence[Endpoint], deadline: Deadline)
     if not writes and stat.S_ISDIR(os.fstat(file).st_mode):
         os.close(file)
         raise _cannot_open(address, OSError(errno.EISDIR, os.strerror(errno.EISDIR)), writes)
-    sock = pump(None if writes else file, file if writes else None, name=str(address))
+    try:
+        sock = pump(None if writes else file, file if writes else None, name=str(address))
+    except OSError as error:
+        raise _cannot_open(address, error, writes) from error
     sock.setblocking(False)
     return sock
 
@@ -105,4 +108,4 @@ def _cannot_open(address: Address, error: OSError, writes: bool) -> ConnectError
         reason = "not allowed to write this file" if writes else "not allowed to read this file"
     else:
         reason = "{error}"
-    return ConnectError(reason, operation="connect", peer=address.without_options(), error=error.strerror)
+    return ConnectError(reason, operation="connect", peer=address.without_options(), error=error.strerror or error)

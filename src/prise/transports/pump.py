@@ -8,8 +8,9 @@ thread carries bytes between the other one and the descriptors, with poll(2) and
 
 An end on one side is passed on to the other, each direction by itself. What the caller has sent is written even if it closes
 its socket at once; the program's own end waits for that. Where nothing is read (no `reader`), the end that the caller
-receives says that all was written; where nothing is written, sending fails (EPIPE). Like a socket pair, it never gives
-a reset: what was sent to a side that had gone is dropped.
+receives says that all was written; where nothing is written, sending fails (EPIPE). What was sent to a side that had gone is
+dropped, without a reset, as by a socket pair. But when writing fails (a full disk), the caller gets a reset and not an end:
+what was not written yet is left unread in the inner socket, and closing it so is what resets (Linux).
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class _Pump:
         self._incoming, self._outgoing = bytearray(), bytearray()
         self._telling = True  # the caller's input has not ended
         self._asking = True  # the caller's output has not ended
+        self._unread = 0  # bytes of `outgoing` that are in the inner socket still, as they were only peeked at
+        self._failed = False  # writing did
         self._left = False  # the caller has closed its socket, or both directions of it are over
         self._stuck_at = float("inf")
         self._poll = select.poll()
@@ -102,8 +105,9 @@ class _Pump:
         _running.discard(self)
         _close(self._reader, self._writer)
         self._reader = self._writer = None
-        _shutdown(self.inner, socket.SHUT_RDWR)  # not only close: a forked process may have a copy
-        drain(self.inner)
+        if not self._failed:
+            _shutdown(self.inner, socket.SHUT_RDWR)  # not only close: a forked process may have a copy
+            drain(self.inner)
         self.inner.close()
 
     def _go_on(self) -> bool:
@@ -112,13 +116,14 @@ class _Pump:
             self._end_writer()
         if self._telling and self._reader is None and not self._incoming and (self._reads or self._writer is None):
             self._telling = False
-            _shutdown(self.inner, socket.SHUT_WR)
+            if not self._failed:
+                _shutdown(self.inner, socket.SHUT_WR)
         return self._telling or self._writer is not None
 
     def _turn(self) -> None:
         """Waits until something can be moved, and moves it."""
         inner = self.inner.fileno()
-        takes = self._asking and self._writer is not None and len(self._outgoing) < BUFFER
+        takes = self._asking and self._writer is not None and not self._outgoing
         socket_events = select.POLLIN * takes | select.POLLOUT * bool(self._incoming)
         read_events = select.POLLIN * (self._telling and len(self._incoming) < BUFFER)
         write_events = select.POLLOUT * bool(self._outgoing)
@@ -171,13 +176,14 @@ class _Pump:
 
     def _hear(self) -> None:
         try:
-            data = self.inner.recv(BUFFER - len(self._outgoing))
+            data = self.inner.recv(BUFFER, socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if data:
             self._outgoing += data
+            self._unread = len(data)
         else:
             self._asking = False
             self._outgoing += self._farewell()
@@ -196,8 +202,19 @@ class _Pump:
             self._end_writer(None if gone else error.strerror)
             return
         del self._outgoing[:count]
+        if not self._outgoing:
+            self._take()
         if self._left and count:
             self._stuck_at = max(self._stuck_at, time.monotonic() + STUCK_TIME)
+
+    def _take(self) -> None:
+        """What was only peeked at has been written."""
+        try:
+            while self._unread and (data := self.inner.recv(self._unread)):
+                self._unread -= len(data)
+        except OSError:
+            pass  # nothing is there: not on Linux
+        self._unread = 0
 
     def _end_writer(self, why: str | None = None) -> None:
         """Nothing more is written: all of it was, or the other side takes no more."""
@@ -213,6 +230,7 @@ class _Pump:
         self._outgoing.clear()
         self._stuck_at = float("inf")
         if why:
+            self._failed = True
             from logging import getLogger
 
             getLogger("prise").error("%s: cannot be written: %s", self._name, why)
@@ -307,4 +325,12 @@ def _write_the_rest() -> None:
             moving.thread.join()
 
 
+def _leave_to_parent() -> None:
+    """In a forked child, where the threads are missing: a copy of the inner socket would only hide its end from the caller."""
+    for moving in _running:
+        moving.inner.close()
+    _running.clear()
+
+
 atexit.register(_write_the_rest)
+os.register_at_fork(after_in_child=_leave_to_parent)

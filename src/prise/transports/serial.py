@@ -62,7 +62,10 @@ def connect(address: Address, endpoints: Sequence[Endpoint], deadline: Deadline)
     except BaseException:
         os.close(line)
         raise
-    sock = pump(line, line, name=str(address))
+    try:
+        sock = pump(line, line, name=str(address))
+    except OSError as error:
+        raise _cannot_open(address, error) from error
     sock.setblocking(False)
     return sock
 
