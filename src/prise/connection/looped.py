@@ -248,6 +248,8 @@ class LoopedConnection(LoopedEnding):
             self._fail(error)
             return NEVER
         self._layers_moved([])
+        if self._shaking:
+            return min(now + patience, self._handshake_until)  # TLS is not ready: nothing was chosen yet
         self._settle()
         return self.on_deadline(now)
 
