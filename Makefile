@@ -5,6 +5,7 @@ VENV     = .venv
 PYTHON   =          # the Python to create it with; empty: the first that fits
 ARGS     =          # more arguments for the program behind a goal: make test ARGS="-k framing"
 COVERAGE = --cov
+WORKERS  = auto     # processes that run tests side by side; 0: none beside this one
 OTHERS   = 3.11 3.12 3.13
 
 python = $(VENV)/bin/python
@@ -25,8 +26,8 @@ setup: $(VENV)/.ready-dev  ## everything that working on prise needs, in .venv
 run: $(VENV)/.ready-run  ## the chat room (needs less than setup); ARGS="--lan"
 	@$(VENV)/bin/prise chat $(ARGS)
 
-test: $(VENV)/.ready-dev $(VENV)/.ready-programs  ## the tests, with coverage; ARGS="-k framing"
-	@$(python) -m pytest $(ARGS) $(COVERAGE)
+test: $(VENV)/.ready-dev $(VENV)/.ready-programs  ## the tests, with coverage; ARGS="-k framing", WORKERS=0 for one after the other
+	@$(python) -m pytest -n $(WORKERS) --dist worksteal $(ARGS) $(COVERAGE)
 
 check: lint test  ## format, lint, types and tests on this Python: what a change must pass
 

@@ -40,13 +40,13 @@ def test_json_can_carry_half_of_a_surrogate_pair() -> None:
     assert framing.encode("\ud800") == b'"\\ud800"\n'
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, object(), b"bytes"], ids=repr)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, ..., b"bytes"], ids=repr)
 def test_json_refuses_what_it_cannot_carry(value: Any) -> None:
     with pytest.raises(UsageError, match="JSON cannot carry this"):
         json().encode([value])
 
 
-@pytest.mark.parametrize("value", [{1: 2}, [{"a": {None: 1}}], {1, 2}, object(), 2**64, "\ud800"], ids=repr)
+@pytest.mark.parametrize("value", [{1: 2}, [{"a": {None: 1}}], {1, 2}, ..., 2**64, "\ud800"], ids=repr)
 def test_msgpack_refuses_what_it_cannot_carry(value: Any) -> None:
     with pytest.raises(UsageError, match="MessagePack cannot carry this"):
         msgpack().encode(value)

@@ -61,7 +61,6 @@ def activated(*options: str, serve: str) -> Iterator[Activator]:
         if activator.process.poll() is None:
             activator.process.terminate()
         activator.process.wait(PATIENCE)
-        activator.err.rest()
         assert activator.process.stderr is not None
         activator.process.stderr.close()
 
@@ -298,6 +297,9 @@ def test_any_variables_are_sockets_or_a_prise_error(
 
 NAMED = """
 import os, sys
+one, two = (os.dup(os.dup(int(each))) for each in sys.argv[3:])  # beyond 3 and 4 for sure
+os.dup2(one, 3)
+os.dup2(two, 4)
 from prise.errors import PriseError
 from prise.transports import bind
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES=sys.argv[1])
@@ -328,11 +330,10 @@ def test_names_and_sockets_in_their_order(tmp_path: Path, names: str, address: s
         for sock, name in (one, "one"), (two, "two"):
             sock.bind(str(tmp_path / name))
             sock.listen()
-        # The shell puts them where systemd does: from 3 on.
+        descriptors = (one.fileno(), two.fileno())
         done = subprocess.run(
-            ["sh", "-c", f'exec 8<&{one.fileno()} 9<&{two.fileno()}; exec 3<&8 4<&9 8<&- 9<&-; exec "$@"', "sh"]
-            + [sys.executable, "-c", NAMED, names, address],
-            pass_fds=(one.fileno(), two.fileno()),
+            [sys.executable, "-c", NAMED, names, address, *map(str, descriptors)],
+            pass_fds=descriptors,
             capture_output=True,
             env=environment(),
             timeout=PATIENCE,

@@ -13,7 +13,7 @@ import pytest
 
 import prise
 from blocking_support import until
-from cli_process import SOURCE, Running, environment, run
+from cli_process import Running, environment, run
 from prise import FrameError, HandshakeError, Limits, TooSlow
 from tls_support import authority, client_tls, localhost, server_tls
 from websocket_support import BINARY, CLOSE, PING, PONG, TEXT, Raw, closing, frame, request, status_of
@@ -272,7 +272,7 @@ def test_the_limit(model: Pair) -> None:
 def test_a_silent_peer_that_answers_pings_stays(model: Pair) -> None:
     with serve(model, limits=Limits(idle_time=0.5, ping_time=0.1, linger_time=0.2)) as server:
         with Raw(server.address) as raw:
-            for _ in range(10):  # twice the idle time
+            for _ in range(8):  # longer than the idle time
                 ping = raw.receive()
                 assert ping is not None
                 assert ping.opcode == PING
@@ -285,7 +285,7 @@ def test_a_silent_peer_that_answers_pings_stays(model: Pair) -> None:
             assert found.data == b"here"
         with connect(server) as client:  # ours does so by itself
             with pytest.raises(TooSlow):
-                client.receive(timeout=1.0)
+                client.receive(timeout=0.8)
             assert client.ask("still here", timeout=PATIENCE) == "still here"
 
 
@@ -307,6 +307,23 @@ def test_half_a_message_has_a_deadline(model: Pair) -> None:
             raw.write(part)
             raw.all()
             counted(server, "too_slow")
+
+
+def test_a_flood_of_pings_fills_nothing(model: Pair) -> None:
+    """Who takes no pongs is not read any more, and goes when its time is over; nothing piles up meanwhile."""
+    limits = Limits(write_time=0.3, linger_time=0.2)
+    flood = frame(PING, b"x" * 125) * 5000
+    with serve(model, limits=limits) as server, Raw(server.address) as raw:
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            raw.sock.setsockopt(socket.SOL_SOCKET, option, 65536)
+        sent = 0
+        with pytest.raises((ConnectionError, TimeoutError)):
+            raw.sock.settimeout(PATIENCE)
+            while sent < 500_000_000:
+                raw.sock.sendall(flood)
+                sent += len(flood)
+        assert sent < 50_000_000  # what the kernel takes
+        counted(server, "too_slow")
 
 
 # -- The end -----------------------------------------------------------------------------------------------------------
