@@ -65,11 +65,13 @@ def without_privileges(*arguments: str, given: bytes = b"") -> subprocess.Comple
 
 
 @linux_only
-@pytest.mark.parametrize("name", ["./x.sock", "@prise-test-cli-local"])
+@pytest.mark.parametrize("name", ["./x.sock", "@"])
 @pytest.mark.parametrize(
-    ("options", "more"), [("", ()), (",type=seqpacket", ("--wait", "0.3")), (",type=dgram", ("--wait", "0.3"))]
+    ("options", "more"), [("", ()), (",type=seqpacket", ("--wait", "0.5")), (",type=dgram", ("--wait", "0.5"))]
 )
 def test_every_type_of_unix_socket(tmp_path: Path, name: str, options: str, more: tuple[str, ...]) -> None:
+    if name == "@":
+        name = f"@prise-test-{os.getpid()}"  # these tests may run side by side
     address = f"unix{options}:{name}"
     with Running("serve", "upper", "--on", address, cwd=tmp_path) as server:
         server.err.expect("is listening on unix")
@@ -231,6 +233,13 @@ def test_a_full_disk_is_no_success() -> None:
     assert "cannot be written: No space left on device" in done.stderr
     done = run("connect", "file,write:/dev/full", given=bytes(3_000_000))
     assert done.returncode == 8
+
+
+@linux_only
+def test_a_file_that_breaks_off_is_no_success() -> None:
+    done = run("connect", "file:/proc/self/mem")
+    assert done.returncode == 8
+    assert "cannot be read: Input/output error" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -540,6 +540,30 @@ def test_a_full_disk_is_logged_and_no_clean_end(caplog: pytest.LogCaptureFixture
     assert "file,write=yes:/dev/full: cannot be written: No space left on device" in caplog.text
 
 
+def test_what_cannot_be_read_has_no_clean_end(caplog: pytest.LogCaptureFixture) -> None:
+    with dial("file:/proc/self/mem") as sock, pytest.raises(ConnectionResetError):  # nothing is at its beginning
+        everything(sock)
+    assert "file:/proc/self/mem: cannot be read: Input/output error" in caplog.text
+
+
+def test_a_forked_child_does_not_keep_the_reset_from_us() -> None:
+    held, hold = os.pipe()
+    with dial("file,write:/dev/full") as sock:
+        pid = os.fork()
+        if not pid:
+            os.close(hold)
+            os.read(held, 1)
+            os._exit(0)
+        try:
+            sock.sendall(b"x")
+            with pytest.raises(ConnectionResetError):
+                everything(sock)
+        finally:
+            os.close(hold)
+            os.close(held)
+            os.waitpid(pid, 0)
+
+
 def test_a_named_pipe(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)

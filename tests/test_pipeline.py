@@ -52,7 +52,7 @@ def test_without_layers_it_is_the_framing_itself() -> None:
     assert pipeline.feed(b"a\nb\nc") == ["a", "b"]
     assert pipeline.decoder.pending == 1
     assert pipeline.encode("é") == b"\xc3\xa9\n"
-    assert (pipeline.layered, pipeline.ready, pipeline.output(), pipeline.end_output()) == (False, True, b"", b"")
+    assert (pipeline.layered, pipeline.ready, pipeline.output(), pipeline.end_output(True)) == (False, True, b"", b"")
 
 
 def test_the_limit_is_the_framings() -> None:
@@ -89,7 +89,7 @@ def test_what_an_inner_layer_says_passes_through_the_outer_ones() -> None:
     pipeline.feed(b"[{")
     assert pipeline.output() == b"[ready ]ready "
     assert pipeline.output() == b""
-    assert pipeline.end_output() == b"[end of {]end of ["
+    assert pipeline.end_output(True) == b"[end of {]end of ["
 
 
 def test_an_error_of_a_layer_is_the_connections() -> None:

@@ -15,7 +15,8 @@ import prise
 from blocking_support import until
 from cli_process import Running, environment, run
 from prise import FrameError, HandshakeError, Limits, TooSlow
-from tls_support import authority, client_tls, localhost, server_tls
+from prise.transports.websocket import layers
+from tls_support import ENDS, authority, client_tls, localhost, server_tls
 from websocket_support import BINARY, CLOSE, PING, PONG, TEXT, Raw, closing, frame, request, status_of
 
 PATIENCE = 10.0
@@ -89,6 +90,49 @@ def counted(server: prise.Server, what: str, count: int = 1) -> None:
     until(lambda: server.stats().errors[what] == count, f"{count} of {what}")
 
 
+# -- Addresses -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "path", "written"),
+    [
+        ("ws://localhost:8088/chat", "localhost", 8088, "/chat", None),
+        ("ws:localhost:8088/chat", "localhost", 8088, "/chat", "ws://localhost:8088/chat"),
+        ("ws://example.org", "example.org", 80, None, "ws://example.org:80"),
+        ("wss://example.org/", "example.org", 443, "/", "wss://example.org:443/"),
+        ("ws://example.org/a/b?c=d:e/f", "example.org", 80, "/a/b?c=d:e/f", "ws://example.org:80/a/b?c=d:e/f"),
+        ("ws://example.org?c=d", "example.org", 80, "/?c=d", "ws://example.org:80/?c=d"),
+        ("ws://example.org/a#part", "example.org", 80, "/a", "ws://example.org:80/a"),
+        ("ws://[::1]:8088/a", "::1", 8088, "/a", None),
+        ("ws://[::1]/a", "::1", 80, "/a", "ws://[::1]:80/a"),
+        ("wss,origin=[https://example.org],compress=yes://example.org:1", "example.org", 1, None, None),
+    ],
+)
+def test_how_an_address_is_written(text: str, host: str, port: int, path: str | None, written: str | None) -> None:
+    address = prise.Address.parse(text)
+    assert (address.host, address.port, address.path) == (host, port, path)
+    assert str(address) == (written or text)
+    assert prise.Address.parse(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["ws://example.org/a b", "ws://example.org/a\r\nX: y", "ws://example.org:99999/", "ws,tls://a"]
+)
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(prise.AddressError):
+        prise.Address.parse(text)
+
+
+def test_a_port_by_its_name() -> None:
+    """The Host header has its number."""
+    (layer,) = layers(prise.Address.parse("ws://example.org:https/"), False)
+    made = layer()
+    made.begin(ENDS)
+    assert b"\r\nHost: example.org:443\r\n" in made.output()
+    with pytest.raises(prise.ResolveError, match="no service is called 'nonesuch'"):
+        layers(prise.Address.parse("ws://example.org:nonesuch/"), False)
+
+
 # -- Conversations -----------------------------------------------------------------------------------------------------
 
 
@@ -147,16 +191,17 @@ def test_bytes_and_values(model: Pair) -> None:
             message = yield message
 
     spelling = same if model[0] in ("select", "asyncio") else _same_function
-    for framing, message, opcode in (
-        ("chunks", b"\0\xff" * 1000, BINARY),
-        ("prefixed:4", b"\n", BINARY),
-        ("lines | json", {"a": [1, None]}, TEXT),
-    ):
+    table: list[tuple[str, Any, bytes, int]] = [
+        ("chunks", b"\0\xff" * 1000, b"\0\xff" * 1000, BINARY),
+        ("prefixed:4", b"\n", b"\n", BINARY),
+        ("lines | json", {"a": [1, None]}, b'{"a": [1, null]}', TEXT),
+    ]
+    for framing, message, sent, opcode in table:
         with serve(model, conversation=spelling, framing=framing) as server:
             with connect(server, framing=framing) as client:
                 assert client.ask(message, timeout=PATIENCE) == message
             with Raw(server.address) as raw:
-                raw.write(frame(opcode, prise.framing_of(framing).encode(message) if opcode == TEXT else message))
+                raw.write(frame(opcode, sent))
                 found = raw.receive()
                 assert found is not None
                 assert found.opcode == opcode

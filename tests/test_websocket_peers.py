@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -194,6 +195,42 @@ def test_their_server_over_tls() -> None:
     with theirs(ssl=context) as port:
         with prise.connect(f"wss://127.0.0.1:{port}", tls=client_tls(), timeout=PATIENCE) as client:
             assert client.ask("hello", timeout=PATIENCE) == "hello"
+
+
+# -- Programs on a port of several protocols -----------------------------------------------------------------------------
+
+
+def test_curl_and_netcat_on_one_port() -> None:
+    need("curl", "nc")
+
+    async def greeter(connection: Any) -> None:
+        await connection.send("welcome")
+        async for line in connection:
+            await connection.send(f"line {line}")
+
+    conversations = Multiplex(lines=greeter, http=page, websocket=echo_coroutine, tls=server_tls())
+    with prise.listen(conversations, "127.0.0.1:0", model="asyncio", limits=LIMITS) as server:
+        port = str(server.address.port)
+        assert program("curl", "-sS", f"http://127.0.0.1:{port}/") == HTML
+        assert program("curl", "-sS", "--cacert", str(authority().cert), f"https://localhost:{port}/") == HTML
+        assert program("curl", "-sS", "-d", "line=1\nline=2", f"http://127.0.0.1:{port}/post") == b"not here\n"
+        assert program("nc", "-N", "127.0.0.1", port, given=b"hello\n") == b"welcome\nline hello\n"
+        assert program("nc", "-N", "127.0.0.1", port) == b"welcome\n"
+    assert not any(server.stats().errors.values())
+
+
+def test_curl_where_only_websocket_is_served() -> None:
+    with prise.listen(echo, "ws://127.0.0.1:0", limits=LIMITS) as server:
+        answer = program("curl", "-sS", "-i", f"http://127.0.0.1:{server.address.port}/")
+        assert answer.startswith(b"HTTP/1.1 426 ")
+        assert b"You need a WebSocket client" in answer
+
+
+def program(*argv: str, given: bytes = b"") -> bytes:
+    """What it prints, once it has ended well."""
+    done = subprocess.run(argv, input=given, capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 # -- A browser -----------------------------------------------------------------------------------------------------------

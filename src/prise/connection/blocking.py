@@ -402,13 +402,14 @@ class Connection(PostingConnection):
                 if data:
                     self._write(data)
                 if self._pipeline.layered:
-                    self._write_end()
-                disconnect(self._sock, socket.SHUT_WR)
+                    self._write_end(closing=False)
+                if self._pipeline.shuts:
+                    disconnect(self._sock, socket.SHUT_WR)
 
-    def _write_end(self) -> None:
+    def _write_end(self, closing: bool) -> None:
         """The layers' own end. A peer that is gone already has lost nothing by not hearing it, so that is no error."""
         with self._layer_lock:
-            last = self._pipeline.end_output()
+            last = self._pipeline.end_output(closing)
         try:
             sent = self._sock.send(last, socket.MSG_DONTWAIT) if last else 0
         except BlockingIOError:
@@ -436,6 +437,10 @@ class Connection(PostingConnection):
         try:
             if not self._gone and not isinstance(self._error, TooSlow):
                 self.send_eof()
+                if not self._pipeline.shuts:
+                    with self._write_lock:
+                        self._write_end(closing=True)
+                        disconnect(self._sock, socket.SHUT_WR)
                 self._read_away()
         except (PeerError, OSError):
             pass  # it cannot be closed gracefully: it is closed all the same

@@ -13,10 +13,9 @@ With layers the conversation starts when their handshakes are over; `start_tls` 
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
-from prise.connection.base import READ_SIZE, disconnect
+from prise.connection.base import READ_SIZE
 from prise.connection.looped_ending import LoopedEnding
 from prise.connection.looped_state import CLOSED, ENDING, LINGERING, OPEN
 from prise.connection.upgrade import tls_factory
@@ -161,8 +160,7 @@ class LoopedConnection(LoopedEnding):
         self._active = self._time()
         if self._out:
             self._flush()
-        if self._sent_eof and not self._out:
-            disconnect(self._sock, socket.SHUT_WR)
+        self._shut_when_written()
         if not self._blocked and self._state == OPEN:
             self._in_turn = True
             try:

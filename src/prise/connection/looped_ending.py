@@ -124,7 +124,7 @@ class LoopedEnding(LoopedWriting):
 
     def _shut(self) -> None:
         """Everything is written. Closes, after the peer's own end if that has not come yet."""
-        if self._layered and not self._sent_eof and (last := self._pipeline.end_output()):
+        if self._layered and (last := self._pipeline.end_output(closing=True)):
             self._sent_eof = True
             try:
                 sent = self._sock.send(last)
@@ -167,13 +167,17 @@ class LoopedEnding(LoopedWriting):
         if not self._sent_eof and self._state == OPEN:
             if self._layered:
                 self._wrap()
-                if last := self._pipeline.end_output():
+                if last := self._pipeline.end_output(closing=False):
                     self._queue(memoryview(last))
             self._sent_eof = True
             if self._out and not self._blocked:
                 self._flush()
-            if not self._out:
-                disconnect(self._sock, socket.SHUT_WR)
+            self._shut_when_written()
+
+    def _shut_when_written(self) -> None:
+        """Ends our half on the carrier, when everything up to it is out."""
+        if self._sent_eof and not self._out and self._pipeline.shuts:
+            disconnect(self._sock, socket.SHUT_WR)
 
     def end_input(self) -> None:
         """Ends our reading, for a drain: what has arrived is still taken, then the conversation sees the end."""

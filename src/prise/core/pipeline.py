@@ -194,11 +194,23 @@ class Pipeline:
             outgoing = (layer.send(outgoing) if outgoing else b"") + layer.output()
         return outgoing
 
-    def end_output(self) -> bytes:
-        """The layers' last words, when nothing more will be sent."""
+    @property
+    def shuts(self) -> bool:
+        """True when the carrier's sending side is to be shut after `end_output`, before the connection is closed."""
+        return not any(layer.answers_end for layer in self.layers)
+
+    def end_output(self, closing: bool) -> bytes:
+        """The layers' last words, when nothing more will be sent. May be asked again.
+
+        closing: the connection is closed as well; else the layers around one that `answers_end` stay as they are.
+        """
         outgoing = b""
+        ends = True
         for layer in reversed(self.layers):
-            outgoing = (layer.send(outgoing) if outgoing else b"") + layer.end()
+            outgoing = layer.send(outgoing) if outgoing else b""
+            if ends:
+                outgoing += layer.end()
+            ends = ends and (closing or not layer.answers_end)
         return outgoing
 
     def keepalive(self) -> None:

@@ -37,6 +37,7 @@ class Layer(ABC):
     """One connection's layer.
 
     keeps_messages: each `send` is one message to the other side, and `receive` returns a list of whole messages.
+    answers_end: the other side answers our end, over the same carrier, which therefore stays open until we close (WebSocket).
     ready: the handshake, if there is one, is over. ended: the other side has ended its input inside the layer (TLS's
     close_notify, WebSocket's close): nothing more will be received. pending: something has arrived in part and its rest is
     awaited, so the time for a message runs.
@@ -48,6 +49,7 @@ class Layer(ABC):
     name: ClassVar[str] = ""
     info: Any = None
     keeps_messages: ClassVar[bool] = False
+    answers_end: ClassVar[bool] = False
     ready: bool = True
     ended: bool = False
     pending: bool = False

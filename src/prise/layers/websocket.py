@@ -93,6 +93,7 @@ class WebSocketLayer(Layer):
 
     name: ClassVar[str] = "websocket"
     keeps_messages = True
+    answers_end = True
     _client: ClassVar[bool]
     _protocol: (
         Any  # ServerProtocol or ClientProtocol; its buffer is bound by a frame of the longest message and one read

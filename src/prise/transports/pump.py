@@ -10,7 +10,8 @@ An end on one side is passed on to the other, each direction by itself. What the
 its socket at once; the program's own end waits for that. Where nothing is read (no `reader`), the end that the caller
 receives says that all was written; where nothing is written, sending fails (EPIPE). What was sent to a side that had gone is
 dropped, without a reset, as by a socket pair. But when writing fails (a full disk), the caller gets a reset and not an end:
-what was not written yet is left unread in the inner socket, and closing it so is what resets (Linux).
+what was not written yet is left unread in the inner socket, and closing it so is what resets (Linux). So it is when reading
+fails where nothing is written: for this, one byte lies unread in the inner socket from the beginning.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def pump(reader: int | None, writer: int | None, *, name: str, farewell: Callabl
     except OSError:
         _close(reader, writer)
         raise
+    if writer is None:
+        outer.send(b"\0")
     moving = _Pump(inner, reader, writer, name, farewell)
     _running.add(moving)
     try:
@@ -75,7 +78,7 @@ class _Pump:
         self._telling = True  # the caller's input has not ended
         self._asking = True  # the caller's output has not ended
         self._unread = 0  # bytes of `outgoing` that are in the inner socket still, as they were only peeked at
-        self._failed = False  # writing did
+        self._failed = False  # writing did, or reading where nothing is written
         self._left = False  # the caller has closed its socket, or both directions of it are over
         self._stuck_at = float("inf")
         self._poll = select.poll()
@@ -251,6 +254,7 @@ class _Pump:
         except OSError as error:
             data = b""
             if not _has_hung_up(self._reader, error):
+                self._failed = self._failed or self._writer is None
                 from logging import getLogger
 
                 getLogger("prise").error("%s: cannot be read: %s", self._name, error.strerror)
