@@ -203,7 +203,7 @@ def test_there_is_no_info_before() -> None:
 
 def test_subprotocols() -> None:
     """The server's order counts (its best first); who knows none of them is served without one."""
-    offers = {"protocols": ["a", "b", "c"]}
+    offers: dict[str, Any] = {"protocols": ["a", "b", "c"]}
     assert pair(**offers, server={"protocols": ["c", "b"]}).client.info.subprotocol == "c"
     for other in ({}, {"protocols": ["d"]}):
         both = pair(**offers, server=other)

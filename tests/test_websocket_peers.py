@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import websockets.asyncio.client
-import websockets.asyncio.server
 import websockets.exceptions
 import websockets.sync.client
 import websockets.sync.server
+from websockets.typing import Origin, Subprotocol
 
 import prise
 from blocking_support import until
@@ -68,9 +68,9 @@ def test_their_client(server: prise.Server, compression: str | None) -> None:
     with websockets.sync.client.connect(
         url(server),
         compression=compression,
-        subprotocols=["other", "chat"],
+        subprotocols=[Subprotocol("other"), Subprotocol("chat")],
         max_size=None,
-        proxy=None,  # type: ignore[list-item]
+        proxy=None,
     ) as client:
         assert client.subprotocol == "chat"
         for message in ("", "où", "x" * 3_000_000):
@@ -106,7 +106,7 @@ def test_their_client_is_told_why(server: prise.Server) -> None:
         websockets.sync.client.connect(url(server, "/other"), proxy=None)
     assert raised.value.response.status_code == 404
     with pytest.raises(websockets.exceptions.InvalidStatus) as raised:
-        websockets.sync.client.connect(url(server), origin="https://evil.example", proxy=None)  # type: ignore[arg-type]
+        websockets.sync.client.connect(url(server), origin=Origin("https://evil.example"), proxy=None)
     assert raised.value.response.status_code == 403
     with websockets.sync.client.connect(url(server), proxy=None) as client:
         client.send("x" * 5_000_001)
@@ -147,7 +147,7 @@ def theirs(handler: Any = None, **options: Any) -> Iterator[int]:
 
 @pytest.mark.parametrize("compress", ["", ",compress"])
 def test_their_server(compress: str) -> None:
-    with theirs(subprotocols=["chat"], max_size=None) as port:
+    with theirs(subprotocols=[Subprotocol("chat")], max_size=None) as port:
         with prise.connect(f"ws{compress},protocol=chat:127.0.0.1:{port}", limits=LIMITS, timeout=PATIENCE) as client:
             assert client.websocket.subprotocol == "chat"
             assert (client.websocket.header("Sec-WebSocket-Extensions") is not None) == bool(compress)

@@ -33,14 +33,18 @@ def _show(match: re.Match[str]) -> str:
 
 def netcat(address: Address) -> str:
     """The command that reaches a bound address from this machine: with netcat, where that can."""
-    if address.scheme == "unix" and address.path and not address.path.startswith("@"):
+    if address.scheme in ("stdio", "fd", "systemd"):
+        return _("for who is there already")
+    stream = address.option("type", "stream") == "stream"
+    if address.scheme == "unix" and address.path and not address.path.startswith("@") and stream:
         return f"nc -U {address.path}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(address.host), address.host)
     if address.scheme == "tcp":
         return f"nc {host} {address.port}"
     if address.scheme == "udp":
         return f"nc -u {host} {address.port}"
-    return f"prise connect {replace(address, host=host).without_options()}"
+    options = tuple(each for each in address.options if each[0] == "type")
+    return f"prise connect {replace(address, host=host, options=options)}"
 
 
 def amount(count: int) -> str:

@@ -97,7 +97,7 @@ class BaseConnection(ABC):
     def half_closes(self) -> bool:
         """True where `send_eof` ends one direction alone, and answers can still come: not on WebSocket, and not where every
         message stands for itself (UDP)."""
-        return not self._pipeline.keeps_messages
+        return self._pipeline.shuts and self._sock.type != socket.SOCK_DGRAM
 
     @property
     def tls(self) -> Any:

@@ -22,6 +22,7 @@ from prise.servers.control import Control
 from prise.servers.service import Service
 from prise.servers.work import Work
 from prise.transports import Listening, bind
+from prise.transports.base import OnceListening
 from prise.transports.datagrams import DatagramListening
 
 log = logging.getLogger("prise")
@@ -81,6 +82,10 @@ class Serving:
         listeners = bind(address, tls=self.tls)
         try:
             for listening in listeners:
+                if self.workers > 1 and isinstance(listening, OnceListening):
+                    raise UsageError(
+                        "{address} is one connection, which one process serves: leave out workers", address=address
+                    )
                 if isinstance(listening, DatagramListening):
                     self.service.pipeline(listening.layers, True)  # which refuses what needs a stream
                     if self.workers > 1:
