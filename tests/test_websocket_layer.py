@@ -10,16 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prise.errors import ConnectionLost, FrameError, HandshakeError, MessageTooLarge, PriseError, UsageError
-from prise.layers.websocket import (
-    LONGEST_HEAD,
-    MOST_KEPT,
-    MOST_PONGS,
-    ClientWebSocket,
-    ServerWebSocket,
-    WebSocketInfo,
-    client_factory,
-    server_factory,
-)
+from prise.layers.websocket import LONGEST_HEAD, MOST_KEPT, MOST_PONGS, WebSocketInfo
+from prise.layers.websocketclient import ClientWebSocket, client_factory
+from prise.layers.websocketserver import ServerWebSocket, server_factory
 from tls_support import ENDS
 from websocket_support import (
     BINARY,

@@ -40,7 +40,7 @@ class Multiplex:
     lines, http, websocket: a conversation each, or `(conversation, framing)`, or `(conversation, framing, layers)`; by default
     the framing is "lines", for http "chunks". websocket's messages are whole, so only the codec of its framing counts.
     Whoever speaks what has no conversation is refused. tls: a `TLS`, so that all of them are served inside TLS as well.
-    origins: which web pages may open a WebSocket, see `layers.websocket`. All conversations have the same spelling.
+    origins: which web pages may open a WebSocket, see `layers.websocketserver`. All conversations have the same spelling.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Multiplex:
         if not self._branches:
             raise UsageError("a Multiplex needs a conversation: lines=, http= or websocket=")
         if "websocket" in self._branches:
-            from prise.layers.websocket import server_factory
+            from prise.layers.websocketserver import server_factory
 
             chosen = self._branches["websocket"]
             self._branches["websocket"] = chosen._replace(layers=(server_factory(origins=origins), *chosen.layers))

@@ -6,33 +6,26 @@ is what makes a WebSocket look like every other connection:
 - A message is a message: fragments are put together up to the limit, text must be UTF-8.
 - The peer's Close is the end of its input. Our own Close answers it when the conversation has nothing more to say, not at
   once (§5.5.1 allows it), so that a late answer still reaches those who wait for it, as prise does.
-- A web page can open a WebSocket to any host that its visitor can reach. So a request that names its page (`Origin`) is
-  served only if the page comes from this very host (§10.2), or from one of `origins`.
+
+The two sides' handshakes are in `websocketserver` and `websocketclient`.
 """
 
 from __future__ import annotations
 
 import logging
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from prise.errors import ConnectionLost, FrameError, HandshakeError, MessageTooLarge, MissingExtra, UsageError
-from prise.layers.base import Ends, Layer, LayerFactory
+from prise.layers.base import Ends, Layer
 
 try:
-    from websockets.client import ClientProtocol
-    from websockets.exceptions import InvalidMessage, InvalidStatus, InvalidUpgrade, PayloadTooBig
-    from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory
+    from websockets.exceptions import InvalidMessage, PayloadTooBig
     from websockets.frames import Close, CloseCode, Frame, Opcode
     from websockets.http11 import Request, Response
     from websockets.protocol import OPEN, Protocol
-    from websockets.server import ServerProtocol
-    from websockets.typing import Subprotocol
-    from websockets.uri import WebSocketURI
 except ImportError:
     raise MissingExtra(
         "the package {package} is not installed; get it with: pip install 'prise[{extra}]'",
@@ -56,11 +49,10 @@ _ENDINGS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_
 """How a peer ends in peace (§7.4.1); codes from 3000 on are the application's, and left to it."""
 
 _UTF8 = getincrementaldecoder("utf-8")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # What goes wrong is raised as an error; the package's own log would say it a second time.
-_SILENT = logging.getLogger("prise.websocket")
-_SILENT.disabled = True
+SILENT = logging.getLogger("prise.websocket")
+SILENT.disabled = True
 
 
 @dataclass(slots=True)
@@ -83,9 +75,6 @@ class WebSocketInfo:
     def header(self, name: str) -> str | None:
         """The first header of that name, in any case; None without one."""
         return next((value for each, value in self.headers if each.lower() == name.lower()), None)
-
-
-# -- Both sides ----------------------------------------------------------------------------------------------------------
 
 
 class WebSocketLayer(Layer):
@@ -194,7 +183,7 @@ class WebSocketLayer(Layer):
         else:
             self._fail(
                 FrameError(
-                    "the peer closed the WebSocket: {code} {reason}", code=int(close.code), reason=_plain(close.reason)
+                    "the peer closed the WebSocket: {code} {reason}", code=int(close.code), reason=plain(close.reason)
                 )
             )
 
@@ -321,225 +310,16 @@ class WebSocketLayer(Layer):
         if isinstance(error, PayloadTooBig):
             limit = self._protocol.max_message_size
             return MessageTooLarge("the message is longer than the limit of {limit} bytes", limit=limit)
-        return FrameError("the peer breaks the rules of WebSocket: {cause}", cause=_plain(str(error)))
+        return FrameError("the peer breaks the rules of WebSocket: {cause}", cause=plain(str(error)))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Foreign text, fit for an error message."""
     return "".join(each for each in text[:150] if each.isprintable()) or "-"
 
 
-# -- Servers -------------------------------------------------------------------------------------------------------------
-
-
-def server_factory(
-    *,
-    path: str | None = None,
-    origins: str | Iterable[str] | None = None,
-    protocols: Iterable[str] = (),
-    compress: bool = False,
-) -> LayerFactory:
-    """Makes the layers of accepted connections.
-
-    path: the only one that is served; None: any. origins: web pages that may connect besides our own, as
-    "https://example.org", or "*" for all; requests without an origin (no browsers) are always served. protocols: subprotocols
-    (§1.9), best first; whoever knows none of them is served without. compress: RFC 7692, where the client wants it.
-
-    Raises UsageError for an origin that cannot be one.
-    """
-    allowed = (origins,) if isinstance(origins, str) else tuple(origins or ())
-    for origin in allowed:
-        if origin != "*" and _origin(origin) is None:
-            raise UsageError(
-                "{origin} is not the origin of a web page; example: {example}",
-                origin=repr(origin),
-                example="https://example.org",
-            )
-    return partial(ServerWebSocket, path, allowed, tuple(protocols), compress)
-
-
-class ServerWebSocket(WebSocketLayer):
-    """The side that accepts; see `server_factory`."""
-
-    _client = False
-
-    def __init__(
-        self,
-        path: str | None = None,
-        origins: Sequence[str] = (),
-        protocols: Sequence[str] = (),
-        compress: bool = False,
-    ) -> None:
-        super().__init__()
-        self._path, self._origins, self._protocols, self._compress = path, origins, protocols, compress
-
-    def _make(self, limit: int) -> Protocol:
-        return ServerProtocol(
-            extensions=[ServerPerMessageDeflateFactory()] if self._compress else None,
-            subprotocols=[Subprotocol(each) for each in self._protocols] or None,
-            select_subprotocol=_best,
-            max_size=limit,
-            logger=_SILENT,
-        )
-
-    def _open(self, event: Request | Response) -> None:
-        assert isinstance(event, Request)
-        protocol, headers = self._protocol, event.headers
-        response = protocol.accept(event)
-        if protocol.handshake_exc is not None:
-            protocol.send_response(response)
-            return  # `_refuse` says why
-        host = headers.get("Host", "")
-        origin = protocol.origin
-        if self._path is not None and event.path.partition("?")[0] != self._path:
-            self._reject(404, "There is no WebSocket at this path.\n")
-            raise self._fail(
-                HandshakeError(
-                    "the client asks for {path}, and there is a WebSocket only at {served}",
-                    path=_plain(event.path),
-                    served=self._path,
-                )
-            )
-        if not self._allows(origin, host):
-            self._reject(403, "Pages of this origin may not connect here.\n")
-            raise self._fail(
-                HandshakeError(
-                    "a page of {origin} may not connect to {host} (allow it with the option origin)",
-                    origin=_plain(origin or ""),
-                    host=_plain(host),
-                )
-            )
-        protocol.send_response(response)
-        self._set_up(WebSocketInfo(event.path, host, origin, protocol.subprotocol, tuple(headers.raw_items())))
-
-    def _allows(self, origin: str | None, host: str) -> bool:
-        if origin is None or "*" in self._origins:
-            return True
-        page = _origin(origin)
-        if page is None:
-            return False  # "null": a sandbox or a file
-        if page in map(_origin, self._origins):
-            return True
-        # Whether the client came by http or https is not known behind a proxy: it is as its page says.
-        here = _origin(f"{page[0]}://{host}")
-        return here is not None and here == page
-
-    def _refuse(self, cause: Exception) -> HandshakeError:
-        if isinstance(cause, InvalidUpgrade):
-            return HandshakeError("the client speaks HTTP, and only WebSocket is served here")
-        return HandshakeError("the client did not ask for a WebSocket: {cause}", cause=_plain(_why(cause)))
-
-
-def _best(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    return next((each for each in protocol.available_subprotocols or () if each in offered), None)
-
-
-def _origin(text: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port of an origin (RFC 6454 §4), None if it is none."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port or _DEFAULT_PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        return None
-    if not parts.hostname or parts.path not in ("", "/") or parts.username is not None:
-        return None
-    return parts.scheme, parts.hostname, port
-
-
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
     """The package says "did not receive a valid HTTP request", and why in the cause."""
     while isinstance(error, InvalidMessage) and error.__cause__ is not None:
         error = error.__cause__
     return str(error)
-
-
-# -- Clients -------------------------------------------------------------------------------------------------------------
-
-
-def client_factory(
-    host: str,
-    port: int,
-    path: str = "/",
-    *,
-    secure: bool = False,
-    origin: str | None = None,
-    protocols: Iterable[str] = (),
-    compress: bool = False,
-) -> LayerFactory:
-    """Makes the layers of connections to a server.
-
-    host, port, path (with its query): what is asked for; secure: it goes over TLS. origin: as a web page of that origin would
-    ask. protocols: subprotocols to offer, best first. compress: offer RFC 7692.
-    """
-    return partial(ClientWebSocket, host, port, path, secure, origin, tuple(protocols), compress)
-
-
-class ClientWebSocket(WebSocketLayer):
-    """The side that connects; see `client_factory`."""
-
-    _client = True
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        path: str = "/",
-        secure: bool = False,
-        origin: str | None = None,
-        protocols: Sequence[str] = (),
-        compress: bool = False,
-    ) -> None:
-        super().__init__()
-        path, _, query = path.partition("?")
-        self._uri = WebSocketURI(secure, host, port, path, query)
-        self._origin, self._protocols, self._compress = origin, protocols, compress
-
-    def _make(self, limit: int) -> Protocol:
-        return ClientProtocol(
-            self._uri,
-            origin=self._origin,  # type: ignore[arg-type]  # a str with another name
-            extensions=[ClientPerMessageDeflateFactory()] if self._compress else None,
-            subprotocols=[Subprotocol(each) for each in self._protocols] or None,
-            max_size=limit,
-            logger=_SILENT,
-        )
-
-    def begin(self, ends: Ends) -> None:
-        super().begin(ends)
-        request = self._protocol.connect()
-        self._host = str(request.headers["Host"])
-        request.headers["User-Agent"] = "prise"
-        self._protocol.send_request(request)
-        self._say()
-
-    def _open(self, event: Request | Response) -> None:
-        assert isinstance(event, Response)
-        uri = self._uri
-        self._set_up(
-            WebSocketInfo(
-                uri.resource_name,
-                self._host,
-                self._origin,
-                self._protocol.subprotocol,
-                tuple(event.headers.raw_items()),
-            )
-        )
-
-    def _refuse(self, cause: Exception) -> HandshakeError:
-        if isinstance(cause, InvalidStatus):
-            response = cause.response
-            place = response.headers.get("Location")
-            said = f"{response.status_code} {response.reason_phrase}"
-            if place is not None:
-                return HandshakeError(
-                    "the server sends us elsewhere ({said}): {place}", said=_plain(said), place=_plain(place)
-                )
-            body = _plain(bytes(response.body or b"").decode("utf-8", "replace").strip())
-            return HandshakeError(
-                "the server answers {said} in place of a WebSocket: {body}", said=_plain(said), body=body
-            )
-        if not self._first.startswith(b"HTTP/"):
-            return HandshakeError(
-                "the server does not speak HTTP, so it has no WebSocket; it began with {found}", found=repr(self._first)
-            )
-        return HandshakeError("the server's answer opens no WebSocket: {cause}", cause=_plain(_why(cause)))

@@ -32,7 +32,8 @@ def layers(address: Address, server: bool, tls: TLS | None = None) -> tuple[Laye
 
 
 def _websocket(address: Address, server: bool) -> LayerFactory:
-    from prise.layers.websocket import client_factory, server_factory
+    from prise.layers.websocketclient import client_factory
+    from prise.layers.websocketserver import server_factory
 
     origins: tuple[str, ...] = address.setting("origin", ())
     protocols: tuple[str, ...] = address.setting("protocol", ())
