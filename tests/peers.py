@@ -67,7 +67,7 @@ class Peer:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 error = self.process.stderr.read().decode() if self.process.stderr else ""
                 self.end()
-                raise AssertionError(f"{self.process.args} does not listen: {error}")
+                raise AssertionError(f"{self.process.args!r} does not listen: {error}")
             time.sleep(0.01)
         return self
 

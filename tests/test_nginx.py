@@ -35,7 +35,7 @@ http {{
 
 
 @contextmanager
-def nginx(folder: Path, behind: int) -> Iterator[tuple[int, int]]:
+def nginx(folder: Path, behind: int | str | None) -> Iterator[tuple[int, int]]:
     """Gives its ports, without and with TLS. behind: where it finds the WebSocket."""
     plain, secure = free_port(), free_port()
     issued = localhost()

@@ -89,7 +89,7 @@ def accept(listener: socket.socket) -> socket.socket:
 def connect(address: prise.Address) -> socket.socket:
     if address.scheme == "unix":
         sock = patient(socket.socket(socket.AF_UNIX))
-        sock.connect(address.path)
+        sock.connect(address.path or "")
         return sock
     return patient(socket.create_connection((address.host or "127.0.0.1", address.port)))
 

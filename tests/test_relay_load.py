@@ -135,13 +135,13 @@ def test_a_hundred_that_are_stuck_hold_a_bounded_memory(options):
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
                 pairs.append((client, accept(listener)))
                 pairs[-1][1].setblocking(False)
-                selector.register(pairs[-1][1], selectors.EVENT_WRITE)
+                selector.register(pairs[-1][1], selectors.EVENT_WRITE, pairs[-1][1])
             before = memory(relay.process.pid)
             data = bytes(MEGABYTE)
             while ready := selector.select(0.3):
                 for key, _ in ready:
                     try:
-                        key.fileobj.send(data)
+                        key.data.send(data)
                     except BlockingIOError:
                         pass
             # An outbox of 256 KiB and one read for each, at the most, and what Python's memory has between them.

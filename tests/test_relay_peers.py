@@ -327,7 +327,7 @@ def test_a_proxy_of_the_environment_is_for_what_can_go_through_one(tmp_path, sch
     proxy = {"ALL_PROXY": f"socks5://127.0.0.1:{free_port()}", "NO_PROXY": "", "no_proxy": ""}
     b = {"unix": f"unix:{tmp_path}/b", "udp": "udp:127.0.0.1:0"}[scheme]
     with prise.listen(lambda c: [c.send(line) for line in c], b) as server:
-        with Running("relay", "127.0.0.1:0", str(server.address), **proxy) as relay:
+        with Running("relay", "127.0.0.1:0", str(server.address), **proxy) as relay:  # type: ignore[arg-type]
             with socket.create_connection(("127.0.0.1", relay.port()), PATIENCE) as sock:
                 sock.sendall(b"hello\n")
                 assert sock.recv(100).rstrip() == b"hello"

@@ -404,7 +404,7 @@ def test_an_answer_that_does_not_fit_is_the_conversations_mistake() -> None:
 
 def test_a_client_hears_nobody_else() -> None:
     with serve("select", "generator") as server, prise.connect(server.address) as client, bare() as other:
-        other.sendto(b"forged", ("127.0.0.1", int(client.local.port)))
+        other.sendto(b"forged", ("127.0.0.1", client.local.port))
         assert client.ask("x", timeout=PATIENCE) == "1 x"
 
 
