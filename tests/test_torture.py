@@ -78,6 +78,8 @@ def serving(model: str, spelling: str, *options: str, descriptors: int | None = 
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=limit,
+        # Thousands of children: to count the coverage of each would be what is measured.
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
         start_new_session=True,  # so that forked children can be ended with it
     )
     try:

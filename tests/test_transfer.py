@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -37,7 +38,8 @@ class Peer:
         sock.settimeout(PATIENCE)
 
     def message(self, raw: bytes) -> None:
-        self.sock.sendall(struct.pack(">I", len(raw)) + raw)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have refused what came before
+            self.sock.sendall(struct.pack(">I", len(raw)) + raw)
 
     def say(self, kind: str, **fields: Any) -> None:
         self.message(json.dumps({"type": kind, **fields}).encode())
