@@ -305,11 +305,29 @@ def test_nc_over_tcp_to_a_udp_server_of_socat():
 # Proxies
 
 
-def test_the_server_is_reached_through_a_proxy(page):
+PROXIES = {
+    "socks5": lambda port: ("microsocks", "-i", "127.0.0.1", "-p", port),
+    "http": lambda port: ("ncat", "-l", "-k", "127.0.0.1", port, "--proxy-type", "http"),
+}
+
+
+@pytest.mark.parametrize("scheme", PROXIES)
+def test_the_server_is_reached_through_a_proxy(page, scheme):
     port = free_port()
-    with web_server(page.parent) as b, Peer("microsocks", "-i", "127.0.0.1", "-p", str(port), port=port):
-        with Running("relay", "127.0.0.1:0", b, "--via", f"socks5://127.0.0.1:{port}") as relay:
+    with web_server(page.parent) as b, Peer(*PROXIES[scheme](str(port)), port=port):
+        with Running("relay", "127.0.0.1:0", b, "--via", f"{scheme}://127.0.0.1:{port}") as relay:
             done = call("curl", "-sS", "--noproxy", "*", f"http://127.0.0.1:{relay.port()}/page")
+    assert (done.stdout, done.stderr) == (TEXT, b"")
+
+
+@pytest.mark.parametrize("scheme", PROXIES)
+def test_curl_reaches_a_proxy_through_the_relay(page, scheme):
+    """Here the relay is what stands between curl and its proxy, and passes their talk."""
+    port = free_port()
+    with web_server(page.parent) as b, Peer(*PROXIES[scheme](str(port)), port=port):
+        with Running("relay", "127.0.0.1:0", f"127.0.0.1:{port}") as relay:
+            proxy = f"{scheme}://127.0.0.1:{relay.port()}"
+            done = call("curl", "-sS", "--noproxy", "", "--proxytunnel", "--proxy", proxy, f"http://{b}/page")
     assert (done.stdout, done.stderr) == (TEXT, b"")
 
 

@@ -204,9 +204,10 @@ class LoopedConnection(LoopedEnding):
 
         Returns the messages, with those that the input's end inside a layer completes.
         """
-        self._use_pipeline()
-        self._queue_output()
         pipeline = self._pipeline
+        if self._shaking:
+            self._use_pipeline()  # which may have chosen its other half just now
+        self._queue_output()
         if self._shaking and pipeline.ready:
             self._shaking = False
             self._handshake_until = NEVER

@@ -28,7 +28,8 @@ class LoopedWriting(LoopedState):
     def _queue_output(self) -> None:
         """What the layers themselves have to say, behind what they have wrapped so far."""
         if not self._sent_eof:
-            self._wrap()
+            if self._out:
+                self._wrap()
             if data := self._pipeline.output():
                 self._queue(memoryview(data))
 
