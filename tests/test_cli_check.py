@@ -345,6 +345,8 @@ class Authority:
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.x509.oid import NameOID
 
+        from tls_support import identified
+
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = datetime.datetime.now(datetime.UTC)
@@ -358,6 +360,7 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(days=days, hours=1))
             .add_extension(x509.BasicConstraints(ca, None), True)
         )
+        builder = identified(builder, key, issuer.key if issuer else None, ca)
         if names:
             alternatives = [
                 x509.IPAddress(ipaddress.ip_address(each)) if each[0].isdigit() else x509.DNSName(each)

@@ -41,6 +41,29 @@ def folder() -> Path:
     return Path(keeper.name)
 
 
+def identified(builder: x509.CertificateBuilder, key: Any, issuer: Any, authority: bool) -> x509.CertificateBuilder:
+    """With what RFC 5280 §4.2.1 wants besides; from Python 3.13 on, `ssl` refuses certificates that lack it."""
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    if issuer is not None:
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
+        builder = builder.add_extension(identifier, critical=False)
+    if authority:
+        no = dict.fromkeys(
+            (
+                "content_commitment",
+                "key_encipherment",
+                "data_encipherment",
+                "key_agreement",
+                "encipher_only",
+                "decipher_only",
+            ),
+            False,
+        )
+        usage = x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, **no)
+        builder = builder.add_extension(usage, critical=True)
+    return builder
+
+
 def issue(
     file: str,
     names: Sequence[str] = ("localhost",),
@@ -71,6 +94,7 @@ def issue(
         .not_valid_after(now + end)
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
     )
+    builder = identified(builder, key, issuer.private if issuer else None, authority)
     if names and not authority:
         general = [x509.IPAddress(ip_address(n)) if n[0].isdigit() or ":" in n else x509.DNSName(n) for n in names]
         builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=False)
