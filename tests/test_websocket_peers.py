@@ -115,6 +115,97 @@ def test_their_client_is_told_why(server: prise.Server) -> None:
     assert client.close_code == 1009
 
 
+async def fussy(connection: Any) -> None:
+    """Ends as it is told; then it waits."""
+    async for message in connection:
+        if message == "end":
+            return
+        if message == "crash":
+            raise RuntimeError("as it was told")
+        if message == "impatient":
+            await connection.receive(timeout=0.01)
+        if message == "borrowed":  # what went wrong with somebody else is not the peer's fault
+            raise prise.TooSlow("somebody else was too slow", peer=prise.Address("tcp", "192.0.2.1", 1))
+        await connection.send(message)
+
+
+@pytest.mark.parametrize("model", ["threads", "processes", "select", "asyncio"])
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ('"end"', 1000),
+        ('"crash"', 1011),
+        ('"borrowed"', 1011),
+        ('"impatient"', 1008),
+        ("{no json", 1007),
+        (b"\xff", 1007),
+        ('"' + "x" * 1000 + '"', 1009),
+        (None, 1008),  # nothing for the idle time
+    ],
+)
+def test_their_client_is_told_how_it_ended(model: str, said: str | bytes | None, code: int) -> None:
+    limits = Limits(linger_time=0.2, message_size=1000, idle_time=0.3 if said is None else 10.0)
+    with prise.listen(fussy, "ws:127.0.0.1:0", framing="lines|json", model=model, limits=limits) as server:
+        with websockets.sync.client.connect(f"ws://127.0.0.1:{server.address.port}/", proxy=None) as client:
+            if said is not None:
+                client.send('"hello"')
+                assert client.recv(PATIENCE) == '"hello"'
+                client.send(said)
+            with pytest.raises(websockets.exceptions.ConnectionClosed):
+                client.recv(PATIENCE)
+            assert client.close_code == code
+
+
+@pytest.mark.parametrize("model", ["threads", "processes", "select", "asyncio"])
+def test_a_drain_is_a_going_away(model: str) -> None:
+    with prise.listen(fussy, "ws:127.0.0.1:0", framing="lines|json", model=model, limits=LIMITS) as server:
+        with websockets.sync.client.connect(f"ws://127.0.0.1:{server.address.port}/", proxy=None) as client:
+            client.send('"hello"')
+            assert client.recv(PATIENCE) == '"hello"'
+            drained = threading.Thread(target=server.drain, args=(PATIENCE,))
+            drained.start()
+            with pytest.raises(websockets.exceptions.ConnectionClosedOK):
+                client.recv(PATIENCE)
+            assert client.close_code == 1001
+            drained.join(PATIENCE)
+            assert not drained.is_alive()
+
+
+def test_our_client_tells_why_it_leaves() -> None:
+    closed: list[int | None] = []
+
+    def note(connection: websockets.sync.server.ServerConnection) -> None:
+        for _ in connection:
+            pass
+        closed.append(connection.close_code)
+
+    def note_failed(connection: websockets.sync.server.ServerConnection) -> None:
+        try:
+            note(connection)
+        except websockets.exceptions.ConnectionClosedError:
+            closed.append(connection.close_code)
+
+    with websockets.sync.server.serve(note_failed, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"ws:127.0.0.1:{server.socket.getsockname()[1]}"
+        with prise.connect(address):
+            pass
+        until(lambda: closed == [1000], "the end is heard")
+        with pytest.raises(KeyError), prise.connect(address):
+            raise KeyError
+
+        async def fail() -> None:
+            async with prise.connect(address):
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            asyncio.run(fail())
+        until(lambda: closed == [1000, 1011, 1011], "the failures are heard")
+        server.shutdown()
+        thread.join(PATIENCE)
+
+
 def test_their_client_over_tls() -> None:
     context = ssl.create_default_context(cafile=str(authority().cert))
     with prise.listen(echo_generator, "wss://127.0.0.1:0", model="select", tls=server_tls()) as server:

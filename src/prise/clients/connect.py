@@ -179,6 +179,9 @@ class Connector:
                     raise
                 try:
                     await connection.handshake()
+                except Exception:
+                    connection.finish()  # in peace: the layers' last word, an alert for example, is to arrive
+                    raise
                 except BaseException:
                     connection.abort()
                     raise
@@ -203,7 +206,7 @@ class Connector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._opened.close()
+        self._opened.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> AsyncConnection:
         self._opened = await self.open_async()

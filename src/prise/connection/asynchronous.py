@@ -20,8 +20,10 @@ from types import TracebackType, coroutine
 from typing import Any, Self
 
 from prise.connection.base import END, End
+from prise.connection.files import PIECE, refuse_messages
 from prise.connection.host import Host
-from prise.connection.looped import CLOSED, OPEN, LoopedConnection
+from prise.connection.looped import CLOSED, OPEN
+from prise.connection.looped_files import Outgoing, SendingFiles
 from prise.core.conversation import Conversation, foreign_awaitable, needs_asyncio
 from prise.core.pipeline import Pipeline
 from prise.errors import ConnectionLost, TooSlow, UsageError
@@ -84,7 +86,7 @@ class Waiter:
         return True
 
 
-class AsyncConnection(LoopedConnection):
+class AsyncConnection(SendingFiles):
     """An asynchronous connection: `async for message in connection`, `await connection.send(...)`."""
 
     __slots__ = ("_conversation", "_coroutine", "_inbox", "_reader", "_receive_until", "_task", "_waiters")
@@ -264,8 +266,53 @@ class AsyncConnection(LoopedConnection):
         for waiter in tuple(self._waiters):
             waiter.wake()
 
+    async def send_file(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Sends a file, or a part of it, as raw bytes behind everything sent so far; returns how many bytes that were.
+
+        file: open, a descriptor or an object with fileno(); its own position neither matters nor moves. offset, count: bytes;
+        count None: up to the end as it is now. Without layers the kernel copies the bytes itself (sendfile). The peer must
+        take 64 KiB at least, or the rest, within `Limits.write_time`. What others post meanwhile follows the file. Reading
+        a slow disk holds up the loop.
+
+        Cancelled in the middle, it cuts the connection. Raises TooSlow, ConnectionLost; UsageError for what is no regular
+        file or too short, and on transports that carry messages (WebSocket, UDP). After a file that became shorter meanwhile
+        (UsageError, `details["sent"]` tells how far it came), the connection is cut.
+        """
+        refuse_messages(self)
+        if self._shaking:
+            await self.handshake()
+        await self._file_sent()
+        self._refuse_if_ended()
+        part = Outgoing(file, offset, count)
+        try:
+            if part.count <= PIECE:
+                data = part.read_all()
+            else:
+                self._begin_file(part)
+                while self._file is part:
+                    await self._outbox()
+        except BaseException:
+            if not part.done:
+                self._file = None
+                self.abort()
+            raise
+        if part.count <= PIECE:  # it goes out together with what was said just before
+            self._queue(data)
+            if self._out_size > self._mark:
+                await self._drain()
+        elif not part.done:
+            lost = ConnectionLost("the connection is closed", operation="send_file", peer=self.peer)
+            raise part.error or self._error or lost
+        return part.count
+
+    async def _file_sent(self) -> None:
+        """Waits while another task sends a file."""
+        while self._file is not None:
+            await self._outbox()
+
     async def send_eof(self) -> None:
         """Ends our side, after what was sent, and keeps listening: the peer's input ends (half-close)."""
+        await self._file_sent()
         self.send_eof_now()
 
     # -- ending ------------------------------------------------------------------------------------------------------
@@ -277,6 +324,7 @@ class AsyncConnection(LoopedConnection):
             await self._outbox()
 
     def closed_now(self) -> None:
+        self._file = None
         for waiter in (self._reader, *self._waiters):
             if waiter.waiting:
                 self._loop.call(partial(self._within, waiter.wake))
@@ -291,6 +339,7 @@ class AsyncConnection(LoopedConnection):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._blame(error)
         if self._blocked and error is not None and not isinstance(error, Exception):
             self.abort()  # cancelled: it does not wait for a slow peer
         await self.close()
@@ -320,6 +369,7 @@ class AsyncConnection(LoopedConnection):
         tls: a `TLS`. name: the host that the certificate must be for; by default the one that was connected to. Raises
         TLSError, TooSlow, ConnectionLost; FrameError when the peer sent more in clear than what asked for it.
         """
+        await self._file_sent()
         self._start_tls(tls, name, left=bool(self._inbox))
         if not self._in_turn and self._out and not self._blocked:
             self._flush()
@@ -393,6 +443,7 @@ class AsyncConnection(LoopedConnection):
     def _finished(self, error: BaseException | None) -> None:
         self._coroutine = self._task = None
         self._inbox.clear()
+        self._blame(error)
         if self._state == OPEN:
             self.finish()
         self._host.ended(self, error)

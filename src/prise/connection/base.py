@@ -25,6 +25,9 @@ from prise.transports import describe
 READ_SIZE = 64 * 1024
 """Bytes asked for in one read. asyncio's own 256 KiB makes glibc map and unmap memory on every read (three times the cost)."""
 
+LONGEST_WAIT = 1_000_000.0
+"""Seconds; what the system is told at the most, since it counts in small integers."""
+
 _ids = count(1)
 
 
@@ -144,6 +147,11 @@ class BaseConnection(ABC):
         return self.post_encoded(self.encode(message))
 
     @property
+    @abstractmethod
+    def unsent(self) -> int:
+        """Bytes that wait to be sent, because the peer does not take them."""
+
+    @property
     def encoding(self) -> object:
         """A key that connections share (the same object) when `encode` gives the same bytes for each of them."""
         return self._pipeline.framing
@@ -151,6 +159,11 @@ class BaseConnection(ABC):
     def encode(self, message: Any) -> bytes:
         """The bytes of a message in this connection's framing; what layers make of them comes when they are sent."""
         return self._pipeline.encode(message)
+
+    def _blame(self, error: BaseException | None) -> None:
+        """Notes what ends our side, where there are layers that may tell the peer (a WebSocket's close code)."""
+        if error is not None and self._pipeline.layered:
+            self._pipeline.blame(error, self.peer)
 
     @abstractmethod
     def post_encoded(self, data: bytes) -> bool:
@@ -179,8 +192,8 @@ def disconnect(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
         pass
 
 
-def reset(sock: socket.socket) -> None:
-    """Like `disconnect`, and once the socket is closed the peer sees a reset instead of an end (SO_LINGER, socket(7)).
+def reset_on_close(sock: socket.socket) -> None:
+    """Once the socket is closed, the peer sees a reset instead of an end (SO_LINGER, socket(7)).
 
     Without it a peer whose window is shut would be probed for a minute, for bytes that nobody wants to send any more.
     """
@@ -188,4 +201,17 @@ def reset(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     except OSError:
         pass  # closed already, or a kind of socket that does not linger
+
+
+def reset(sock: socket.socket) -> None:
+    """The same, and whoever is blocked on the socket wakes up now. A peer that is quick may see an end before the reset."""
+    reset_on_close(sock)
     disconnect(sock)
+
+
+def timeval(seconds: float | None) -> bytes:
+    """`struct timeval` of <sys/time.h>: two longs. Zero means for ever, so a tiny wait is rounded up."""
+    if seconds is None:
+        return struct.pack("ll", 0, 0)
+    microseconds = max(int(min(seconds, LONGEST_WAIT) * 1_000_000), 1)
+    return struct.pack("ll", *divmod(microseconds, 1_000_000))

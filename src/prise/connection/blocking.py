@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import select
 import socket
-import struct
 import sys
 import time
 from collections import deque
@@ -21,7 +20,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from prise.connection.base import END, READ_SIZE, End, disconnect
+from prise.connection.base import END, LONGEST_WAIT, READ_SIZE, End, disconnect, timeval
+from prise.connection.files import send_file
 from prise.connection.outbox import PostingConnection
 from prise.connection.upgrade import tls_factory
 from prise.core.counters import Counters
@@ -30,8 +30,6 @@ from prise.core.pipeline import Pipeline, injected
 from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow, UsageError
 
 _LINGER_BYTES = 1024 * 1024
-_LONGEST_WAIT = 1_000_000.0
-"""Seconds; what the system is told at the most, since it counts in small integers."""
 
 
 class Connection(PostingConnection):
@@ -100,6 +98,8 @@ class Connection(PostingConnection):
             self._error = error
             raise
         self._peer, self._local = pipeline.peer or self._peer, pipeline.local or self._local
+        if pipeline.limits is not None:
+            self._limits, self._kernel_waits = pipeline.limits, pipeline.limits.idle_time is None
         self._pings = self._limits.ping_time is not None and pipeline.pings
 
     def _shake(self, until: float, seconds: float | None) -> None:
@@ -254,7 +254,7 @@ class Connection(PostingConnection):
         while True:
             try:
                 if usual and not self._kernel_waits:
-                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(idle))
+                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(idle))
                     self._kernel_waits = True
                 data = self._sock.recv(READ_SIZE, 0 if usual else socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -309,6 +309,19 @@ class Connection(PostingConnection):
         Raises TooSlow, ConnectionLost, and UsageError for a message that the framing cannot carry.
         """
         self._send_bytes(self._pipeline.encode(message), 1)
+
+    def send_file(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Sends a file, or a part of it, as raw bytes behind everything sent so far; returns how many bytes that were.
+
+        file: open, a descriptor or an object with fileno(); its own position neither matters nor moves. offset, count: bytes;
+        count None: up to the end as it is now. Without layers the kernel copies the bytes itself (sendfile). The peer must
+        take 64 KiB at least, or the rest, within `Limits.write_time`. What is posted meanwhile follows the file.
+
+        Raises TooSlow, ConnectionLost; UsageError for what is no regular file or too short, and on transports that carry
+        messages (WebSocket, UDP). After a file that became shorter meanwhile (UsageError, `details["sent"]` tells how far it
+        came), the connection is cut.
+        """
+        return send_file(self, file, offset, count)
 
     def _send_all(self, messages: list[bytes]) -> None:
         """Sends several encoded messages, in one piece where no layer keeps their boundaries."""
@@ -408,6 +421,7 @@ class Connection(PostingConnection):
 
     def _write_end(self, closing: bool) -> None:
         """The layers' own end. A peer that is gone already has lost nothing by not hearing it, so that is no error."""
+        self._blame(self._error)
         with self._layer_lock:
             last = self._pipeline.end_output(closing)
         try:
@@ -417,13 +431,16 @@ class Connection(PostingConnection):
         except OSError:
             return
         self._counters.bytes_sent += sent
-        if sent < len(last):
+        if sent < len(last) and not isinstance(
+            self._error, TooSlow
+        ):  # nobody waits for a peer that has used up its time
             self._write(last[sent:])
 
     def end_input(self) -> None:
         """Ends our reading: what has arrived is still received, then the iteration ends. From any thread (used to drain)."""
         with self._lock:
             self._input_ended = True
+            self._pipeline.leave()
             disconnect(self._sock, socket.SHUT_RD)
 
     def close(self) -> None:
@@ -442,6 +459,9 @@ class Connection(PostingConnection):
                         self._write_end(closing=True)
                         disconnect(self._sock, socket.SHUT_WR)
                 self._read_away()
+            elif self._pipeline.layered and not (self._gone or self._posted or self._unsent):
+                with self._write_lock:
+                    self._write_end(closing=True)  # a silent peer hears why it is let go
         except (PeerError, OSError):
             pass  # it cannot be closed gracefully: it is closed all the same
         finally:
@@ -468,6 +488,7 @@ class Connection(PostingConnection):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._blame(error)
         self.close()
 
 
@@ -482,12 +503,4 @@ def wait_for(sock: socket.socket, event: int, seconds: float) -> None:
     """Waits until the socket is ready or shut down, for so many seconds at the most. Signals do not prolong it (PEP 475)."""
     poll = select.poll()
     poll.register(sock, event)
-    poll.poll(min(seconds, _LONGEST_WAIT) * 1000)
-
-
-def _timeval(seconds: float | None) -> bytes:
-    """`struct timeval` of <sys/time.h>: two longs. Zero means for ever, so a tiny wait is rounded up."""
-    if seconds is None:
-        return struct.pack("ll", 0, 0)
-    microseconds = max(int(min(seconds, _LONGEST_WAIT) * 1_000_000), 1)
-    return struct.pack("ll", *divmod(microseconds, 1_000_000))
+    poll.poll(min(seconds, LONGEST_WAIT) * 1000)

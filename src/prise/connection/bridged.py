@@ -22,12 +22,16 @@ def converse(conversation: Conversation, spelling: Spelling, connection: Connect
     """Sets up the layers, then runs the conversation to its end. Raises what either raises."""
     connection.handshake()
     conversation = connection._pipeline.conversation or conversation
-    if spelling == "function":
-        conversation(connection)
-    elif spelling == "generator":
-        _run_generator(conversation, connection)
-    else:
-        _run_coroutine(conversation, connection, model)
+    try:
+        if spelling == "function":
+            conversation(connection)
+        elif spelling == "generator":
+            _run_generator(conversation, connection)
+        else:
+            _run_coroutine(conversation, connection, model)
+    except BaseException as error:
+        connection._blame(error)
+        raise
 
 
 class _Skin(BaseConnection):
@@ -45,6 +49,10 @@ class _Skin(BaseConnection):
     @property
     def lost(self) -> ConnectionLost | None:
         return self._connection.lost
+
+    @property
+    def unsent(self) -> int:
+        return self._connection.unsent
 
     def post_encoded(self, data: bytes) -> bool:
         return self._connection.post_encoded(data)
@@ -161,6 +169,9 @@ class BridgedAsyncConnection(_Skin):
     async def send(self, message: Any) -> None:
         self._connection.send(message)
 
+    async def send_file(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        return self._connection.send_file(file, offset, count)
+
     async def send_eof(self) -> None:
         self._connection.send_eof()
 
@@ -185,7 +196,7 @@ class BridgedAsyncConnection(_Skin):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self._connection.__exit__(kind, error, trace)
 
 
 def _run_coroutine(conversation: Conversation, connection: Connection, model: str) -> None:

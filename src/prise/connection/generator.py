@@ -148,6 +148,7 @@ class GeneratorConnection(LoopedConnection):
     def _over(self, error: BaseException | None) -> None:
         self._generator = None
         self._inbox = None
+        self._blame(error)
         if self._state < ENDING:
             self.finish()
         self._host.ended(self, error)

@@ -212,6 +212,7 @@ class LoopedConnection(LoopedEnding):
             self._shaking = False
             self._handshake_until = NEVER
             self._peer, self._local = pipeline.peer or self._peer, pipeline.local or self._local
+            self._take_limits()
             self._pings = self._limits.ping_time is not None and pipeline.pings
             if self._pings and self._limits.ping_time is not None:
                 self._loop.at(self, self._time() + self._limits.ping_time)
@@ -224,6 +225,14 @@ class LoopedConnection(LoopedEnding):
         if self._shaking and not self._in_turn and self._out and not self._blocked:
             self._flush()
         return messages
+
+    def _take_limits(self) -> None:
+        """What was chosen may have limits of its own (core/multiplex.py)."""
+        limits = self._pipeline.limits
+        if limits is not None and limits is not self._limits:
+            self._limits, self._mark = limits, limits.outbox_mark
+            if limits.idle_time is not None:
+                self._loop.at(self, self._active + limits.idle_time)
 
     def _set_up(self) -> None:
         """The layers are ready, for the first time or (start_tls) again."""
@@ -305,7 +314,7 @@ class LoopedConnection(LoopedEnding):
         state = self._state
         if state == CLOSED:
             return
-        if state == ENDING and not self._out:
+        if state == ENDING and not self._out and self._file is None:
             self._shut()
             return
         stuck, busy = self._stuck, self.busy

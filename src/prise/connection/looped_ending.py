@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 
-from prise.connection.base import READ_SIZE, disconnect, peer_gone, reset
+from prise.connection.base import READ_SIZE, disconnect, peer_gone, reset_on_close
 from prise.connection.looped_state import CLOSED, ENDING, LINGERING, OPEN
 from prise.connection.looped_writing import LoopedWriting
 from prise.core.deadlines import NEVER
@@ -124,6 +124,7 @@ class LoopedEnding(LoopedWriting):
 
     def _shut(self) -> None:
         """Everything is written. Closes, after the peer's own end if that has not come yet."""
+        self._blame(self._error)
         if self._layered and (last := self._pipeline.end_output(closing=True)):
             self._sent_eof = True
             try:
@@ -184,11 +185,12 @@ class LoopedEnding(LoopedWriting):
         if self._state == OPEN and not self._eof:
             # The kernel keeps what has arrived and then reports the end, in order, through the usual path.
             self._input_ended = True
+            self._pipeline.leave()
             disconnect(self._sock, socket.SHUT_RD)
 
     def abort(self) -> None:
         self._cut_here()
-        reset(self._sock)
+        reset_on_close(self._sock)
         self._loop.call(self._cut)
 
     def _cut_here(self) -> None:

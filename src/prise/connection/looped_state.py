@@ -16,7 +16,7 @@ import socket
 from abc import abstractmethod
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Protocol
 
 from prise.connection.base import BaseConnection
 from prise.connection.host import Host
@@ -25,6 +25,13 @@ from prise.core.pipeline import Pipeline
 from prise.errors import ConnectionLost, FrameError, TooSlow, UsageError
 
 OPEN, ENDING, LINGERING, CLOSED = range(4)
+
+
+class OutgoingFile(Protocol):
+    """What is being sent besides messages (looped_files.py)."""
+
+    def set_aside(self, out: list[bytes | memoryview]) -> None:
+        """Takes out of the outbox what is to follow the file."""
 
 
 class LoopedState(BaseConnection):
@@ -43,6 +50,7 @@ class LoopedState(BaseConnection):
         "_eof",
         "_error",
         "_feed",
+        "_file",
         "_goal",
         "_handshake_time",
         "_handshake_until",
@@ -102,6 +110,7 @@ class LoopedState(BaseConnection):
         self._reading = True  # the socket is watched for input: only then does a message's time run
         self._out: list[bytes | memoryview] = []
         self._out_size = 0
+        self._file: OutgoingFile | None = None  # is being sent: what waits in the outbox follows it
         self._blocked = False  # the kernel took less than we had: wait until it is writable
         self._blocked_since = 0.0
         self._written = 0

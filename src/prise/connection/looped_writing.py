@@ -17,6 +17,10 @@ class LoopedWriting(LoopedState):
 
     __slots__ = ()
 
+    @property
+    def unsent(self) -> int:
+        return self._out_size
+
     def _queue(self, data: bytes | memoryview) -> None:
         """Puts an encoded message into the outbox; it is written at the end of the turn."""
         self._out.append(data)
@@ -29,7 +33,10 @@ class LoopedWriting(LoopedState):
         """What the layers themselves have to say, behind what they have wrapped so far."""
         if not self._sent_eof:
             if self._out:
-                self._wrap()
+                if self._file is None:
+                    self._wrap()
+                else:
+                    self._file.set_aside(self._out)
             if data := self._pipeline.output():
                 self._queue(memoryview(data))
 

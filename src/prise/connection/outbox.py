@@ -72,6 +72,10 @@ class PostingConnection(BaseConnection):
         self._flusher_has_it = False
 
     @property
+    def unsent(self) -> int:
+        return self._posted_size + len(self._unsent)
+
+    @property
     def _ends(self) -> dict[str, Any]:
         """Who talks with whom, for errors."""
         peer = self.peer

@@ -37,9 +37,10 @@ _UPGRADE = re.compile(rb"\n[Uu][Pp][Gg][Rr][Aa][Dd][Ee]:[^\n]*[Ww][Ee][Bb][Ss][O
 class Multiplex:
     """Conversations that share a port; give it to `serve` or `listen` in place of a conversation.
 
-    lines, http, websocket: a conversation each, or `(conversation, framing)`, or `(conversation, framing, layers)`; by default
-    the framing is "lines", for http "chunks". websocket's messages are whole, so only the codec of its framing counts.
-    Whoever speaks what has no conversation is refused. tls: a `TLS`, so that all of them are served inside TLS as well.
+    lines, http, websocket: a conversation each, or `(conversation, framing)`, or with layers and limits behind that,
+    `(conversation, framing, layers, limits)`; by default the framing is "lines", for http "chunks", and the limits (of one
+    connection, not those on how many there are) are the server's. websocket's messages are whole, so only the codec of its
+    framing counts. Whoever speaks what has no conversation is refused. tls: a `TLS`, so that all of them are served inside TLS as well.
     origins: which web pages may open a WebSocket, see `layers.websocketserver`. All conversations have the same spelling.
     """
 
@@ -110,4 +111,4 @@ def _branch(given: Any, framing: str) -> Branch:
     conversation, *more = given if isinstance(given, tuple) else (given,)
     chosen: str | Framing = more[0] if more else framing
     layers = tuple(more[1]) if len(more) > 1 else ()
-    return Branch(conversation, framing_of(chosen), layers)
+    return Branch(conversation, framing_of(chosen), layers, more[2] if len(more) > 2 else None)

@@ -22,6 +22,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from prise.address import Address
+from prise.core.ending import Ending, ending_of
+from prise.core.limits import Limits
 from prise.errors import FrameError, UsageError
 from prise.framing.base import MOST_MESSAGES, Decoder, Framing
 from prise.layers.base import Ends, Layer, LayerFactory
@@ -34,11 +36,12 @@ def injected() -> FrameError:
 
 class Branch(NamedTuple):
     """What serves a connection, once its first bytes are known. Layers that are added; conversation None: choose again
-    from what comes out of these layers (TLS)."""
+    from what comes out of these layers (TLS). limits: None, or those that hold from then on."""
 
     conversation: Callable[[Any], Any] | None
     framing: Framing
     layers: tuple[LayerFactory, ...] = ()
+    limits: Limits | None = None
 
 
 class Chooser(Protocol):
@@ -57,7 +60,8 @@ class Pipeline:
     """feed: like `Decoder.feed`; encode: like `Framing.encode`; decoder: its `more`, `pending`, `end` are for reading.
 
     framing: the one in use; connections that share it may share encoded messages. conversation: what a Chooser chose, else
-    None. layered: there are layers, so `begin`, `ready`, `wrap`, `output` and `end_output` have something to do.
+    None; limits: those that go with it, if it has its own. layered: there are layers, so `begin`, `ready`, `wrap`, `output`
+    and `end_output` have something to do. ending: why our side will end, which `end_output` tells the layers.
     """
 
     __slots__ = (
@@ -68,10 +72,12 @@ class Pipeline:
         "conversation",
         "decoder",
         "encode",
+        "ending",
         "feed",
         "framing",
         "layered",
         "layers",
+        "limits",
     )
 
     feed: Callable[..., list[Any]]
@@ -98,7 +104,9 @@ class Pipeline:
         self._packets = packets
         self._chooser = chooser
         self._ends: Ends | None = None
+        self.ending = Ending.DONE
         self.conversation: Callable[[Any], Any] | None = None
+        self.limits: Limits | None = None
         self.layers: list[Layer] = [make() for make in layers]
         self._assemble(framing)
 
@@ -199,6 +207,17 @@ class Pipeline:
         """True when the carrier's sending side is to be shut after `end_output`, before the connection is closed."""
         return not any(layer.answers_end for layer in self.layers)
 
+    def blame(self, error: BaseException, peer: Address) -> None:
+        """Notes an error that ends our side. The first one counts."""
+        if self.ending is Ending.DONE or self.ending is Ending.LEAVING:
+            ending = ending_of(error, peer)
+            self.ending = self.ending if ending is Ending.DONE else ending
+
+    def leave(self) -> None:
+        """Notes that our side is being stopped."""
+        if self.ending is Ending.DONE:
+            self.ending = Ending.LEAVING
+
     def end_output(self, closing: bool) -> bytes:
         """The layers' last words, when nothing more will be sent. May be asked again.
 
@@ -209,6 +228,7 @@ class Pipeline:
         for layer in reversed(self.layers):
             outgoing = layer.send(outgoing) if outgoing else b""
             if ends:
+                layer.ending = self.ending
                 outgoing += layer.end()
             ends = ends and (closing or not layer.answers_end)
         return outgoing
@@ -246,6 +266,10 @@ class Pipeline:
         if branch.conversation is not None:
             self._chooser = None
             self.conversation = branch.conversation
+        if branch.limits is not None:
+            self.limits, self._limit = branch.limits, branch.limits.message_size
+            if self._ends is not None:
+                self._ends = self._ends._replace(limit=self._limit)
         self._assemble(branch.framing)
         if added and self._ends is not None:
             from prise.framing.packets import is_text

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 from prise.address import Address
+from prise.core.ending import Ending
 from prise.errors import FrameError
 
 
@@ -41,6 +42,7 @@ class Layer(ABC):
     ready: the handshake, if there is one, is over. ended: the other side has ended its input inside the layer (TLS's
     close_notify, WebSocket's close): nothing more will be received. pending: something has arrived in part and its rest is
     awaited, so the time for a message runs.
+    ending: why our side ends, known from the first call of `end` on.
     error: what broke the layer, when good data came before it in the same `receive`: raised once that data is taken.
     peer, local: the addresses that the layer knows better than the socket (a PROXY header names the real client).
     name: what `pipeline.info(name)` finds it by; info: what it has found out, for the conversation to look at.
@@ -53,6 +55,7 @@ class Layer(ABC):
     ready: bool = True
     ended: bool = False
     pending: bool = False
+    ending: Ending = Ending.DONE
     error: FrameError | None = None
     peer: Address | None = None
     local: Address | None = None
@@ -82,7 +85,7 @@ class Layer(ABC):
         """The peer has been silent: `output` asks it something that a living peer answers by itself (WebSocket's ping)."""
 
     def end(self) -> bytes:
-        """The inside has nothing more to send: the layer's own last words."""
+        """The inside has nothing more to send, for the reason in `ending`: the layer's own last words."""
         return b""
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from prise.core.ending import Ending
 from prise.errors import ConnectionLost, FrameError, HandshakeError, MessageTooLarge, MissingExtra, UsageError
 from prise.layers.base import Ends, Layer
 
@@ -47,6 +48,16 @@ FIRST_BYTES = 40
 
 _ENDINGS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD)
 """How a peer ends in peace (§7.4.1); codes from 3000 on are the application's, and left to it."""
+
+_CODES = {
+    Ending.DONE: CloseCode.NORMAL_CLOSURE,
+    Ending.LEAVING: CloseCode.GOING_AWAY,
+    Ending.FAILED: CloseCode.INTERNAL_ERROR,
+    Ending.BAD_DATA: CloseCode.INVALID_DATA,
+    Ending.TOO_LARGE: CloseCode.MESSAGE_TOO_BIG,
+    Ending.TOO_SLOW: CloseCode.POLICY_VIOLATION,
+}
+"""What we say when it is us who ends (§7.4.1)."""
 
 _UTF8 = getincrementaldecoder("utf-8")
 
@@ -295,7 +306,7 @@ class WebSocketLayer(Layer):
             self._out += self._answer
             self._answer = b""
         elif self._protocol.state is OPEN:
-            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._protocol.send_close(_CODES[self.ending])
             self._say()
 
     # -- What went wrong -----------------------------------------------------------------------------------------------
