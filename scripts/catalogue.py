@@ -5,7 +5,7 @@ It reads the source for texts that are shown to people, merges them into `src/pr
 the .po by hand, then run it again. Exit code 1 as long as something is missing.
 
 What is found:
-- `_("...")` and `translate("...")`, `translate_plural("one", "many", n)`;
+- `_("...")` and `translate("...")`, `translate_plural("one", "many", n)`; `N_("...")`, and what the chat house tells (`Notice`);
 - the reason (first argument) and `operation=` of every error of `prise.errors`, whose classes are read from that file;
 - what click says by itself: it asks gettext, and the command points gettext to this catalogue.
 Each may be a choice, `_("this" if it else "that")`, an entry of a table, or a variable that the same file assigns constants
@@ -32,7 +32,7 @@ SOURCE = ROOT / "src" / "prise"
 PO = SOURCE / "locale" / "fr" / "LC_MESSAGES" / "prise.po"
 MO = PO.with_suffix(".mo")
 
-SINGLE = {"_", "translate", "gettext"}
+SINGLE = {"_", "N_", "translate", "gettext", "Notice", "tell", "Denied"}
 PLURAL = {"translate_plural", "ngettext"}
 
 NEVER = datetime(2000, 1, 1, tzinfo=UTC)

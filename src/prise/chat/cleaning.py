@@ -1,4 +1,5 @@
-"""What people type, made harmless: nothing that one person sends may act on another one's terminal, or pass for somebody else.
+"""What people type, made harmless: nothing that one person sends may act on another one's terminal, or pass for
+somebody else.
 
 Tabs, accents, emoji (with their joiners) and scripts that run from right to left stay as they are.
 """
@@ -40,32 +41,53 @@ def line(typed: str) -> str:
     return _HARMFUL.sub("", typed)
 
 
-def name(typed: str) -> str:
-    """A nickname from what was typed. Raises UsageError, with the reason, for what cannot be one.
-
-    Nothing invisible is left in it, and there is one way to write each character (NFKC: "ﬁ" is "fi").
-    """
-    visible = "".join(
+def visible(typed: str) -> str:
+    """What can be seen of a line, and one way to write each character (NFKC: "ﬁ" is "fi")."""
+    return "".join(
         character
         for character in unicodedata.normalize("NFKC", line(typed))
         if unicodedata.category(character) not in ("Cf", "Cc", "Cs", "Co", "Cn") and character not in _BLANK
     ).strip()
-    if not any(unicodedata.category(character)[0] in "LNS" for character in visible):
+
+
+def name(typed: str) -> str:
+    """A nickname from what was typed. Raises UsageError, with the reason, for what cannot be one.
+
+    Nothing invisible is left in it.
+    """
+    seen = visible(typed)
+    if not any(unicodedata.category(character)[0] in "LNS" for character in seen):
         raise UsageError("a nickname has letters or digits")
-    if len(visible) > LONGEST_NAME:
+    if len(seen) > LONGEST_NAME:
         raise UsageError("a nickname has at most {most} characters", most=LONGEST_NAME)
-    if any(character.isspace() for character in visible):
+    if any(character.isspace() for character in seen):
         raise UsageError("a nickname has no spaces")
-    if visible[0] in "/*" or "<" in visible or ">" in visible:
+    if seen[0] in "/*" or "<" in seen or ">" in seen:
         raise UsageError("a nickname has none of < and >, and begins with neither / nor *")
-    if is_end(visible):
-        raise UsageError("{name} ends the conversation; it cannot be a nickname", name=visible)
-    return visible
+    if is_end(seen):
+        raise UsageError("{name} ends the conversation; it cannot be a nickname", name=seen)
+    return seen
 
 
 def key(name: str) -> str:
     """What two names have in common that are the same but for upper and lower case."""
     return unicodedata.normalize("NFKC", name).casefold()
+
+
+def look(name: str) -> str:
+    """What two names have in common that look the same, or nearly: one of them is enough in a house.
+
+    Letters of other scripts that look like Latin ones count as those (a few dozen of Unicode's confusables, UTS 39),
+    and so do the capital I, 1, l and 0, O.
+    """
+    return unicodedata.normalize("NFKC", name).translate(_LOOKS).casefold().translate(_LOOKS)
+
+
+_LOOKS = str.maketrans(
+    # Cyrillic, Greek, Armenian, Cherokee capitals and small letters, then the Latin that they look like.
+    "АВЕЅІЈКМНОРСТУХҮаеоѕіјрсухһԁԛԝӏҽΑΒΕΖΗΙΚΜΝΟΡΤΥΧαινορτυχօսոհցյզɑɡɩıІI1|0",
+    "ABESLJKMHOPCTYXYaeosijpcyxhdqwleABEZHLKMNOPTYXaivoptuxounhgjqagiiLlllo",
+)
 
 
 def is_end(text: str) -> bool:

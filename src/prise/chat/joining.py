@@ -1,74 +1,73 @@
-"""How others get in: the commands to type on this machine, and on the other machines of its network."""
+"""How others get in: the commands to type on this machine, and on the other machines of its network; the page."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Iterator
 
 from prise import Address
+from prise.lan import bracketed, hosts_by_port, machine_addresses, on_every_interface, qr_code, url
 from prise.locale import translate as _
 
-_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-_LOOPBACK = {"127.0.0.1", "::1"}
-
-# Documentation addresses and one in each private network (RFC 5737, 1918, 3849, 4193): nobody is asked, nothing is sent.
-_ELSEWHERE = (
-    (socket.AF_INET, ("192.0.2.1", 9)),
-    (socket.AF_INET, ("10.254.254.254", 9)),
-    (socket.AF_INET, ("172.30.254.254", 9)),
-    (socket.AF_INET, ("192.168.254.254", 9)),
-    (socket.AF_INET6, ("2001:db8::1", 9)),
-    (socket.AF_INET6, ("fd00::1", 9)),
-)
+_PAGE_PORT = 8088
 
 
-def instructions(addresses: Iterable[Address]) -> Iterator[str]:
-    """Lines that say how to join a room which listens at these addresses."""
+def instructions(addresses: Iterable[Address], *, secure: bool = False, password: bool = False) -> Iterator[str]:
+    """Lines that say how to join a house which listens at these addresses. secure: all doors are inside TLS."""
     addresses = list(addresses)
     yield _("the room is open; join it from another terminal:")
-    for line in _commands(addresses):
+    for line in _commands(addresses, secure):
         yield f"    {line}"
-    if every := {address.port for address in addresses if address.host in _HERE}:
+    pages = list(_pages(addresses, secure))
+    if pages:
+        yield _("or in a browser:")
+        for page in pages:
+            yield f"    {page}"
+    if every := on_every_interface(addresses):
         hosts = machine_addresses()
         if hosts:
             yield _("and from another machine of the network:")
-        for port in sorted(every, key=str):
-            for host in hosts:
-                yield f"    nc {host} {port}"
-        yield _("anybody who reaches this machine can join, read and write; nothing is encrypted")
+        for host in hosts:
+            yield f"    {_netcat(host, min(every, key=_is_page), secure)}"
+            yield f"    {url(host, max(every, key=_is_page), secure)}"
+        if hosts:
+            yield from (f"    {line}" for line in qr_code(url(hosts[0], max(every, key=_is_page), secure)))
+        yield _exposed(secure, password)
 
 
-def _commands(addresses: Iterable[Address]) -> Iterator[str]:
+def _exposed(secure: bool, password: bool) -> str:
+    if secure and password:
+        return _("who knows the password can join, read and write; what is said is encrypted on its way")
+    if secure:
+        return _("anybody who reaches this machine can join, read and write; what is said is encrypted on its way")
+    if password:
+        return _("who knows the password can join; nothing is encrypted: others in the network can read along")
+    return _("anybody who reaches this machine can join, read and write; nothing is encrypted")
+
+
+def _is_page(port: int) -> bool:
+    """The port that a browser is sent to, where there are several: the web's own, if it is there."""
+    return port >= _PAGE_PORT - 20 and port < _PAGE_PORT + 100
+
+
+def _commands(addresses: Iterable[Address], secure: bool) -> Iterator[str]:
     """On this machine."""
-    ports: dict[object, set[str]] = {}
     for address in addresses:
         if address.scheme == "unix":
             yield f"nc -U {address.path}"
-            yield f"prise connect {address}"
-        else:
-            host = str(address.host)
-            ports.setdefault(address.port, set()).add(_HERE.get(host, host))
-    for port, hosts in ports.items():
-        if hosts >= _LOOPBACK:  # then it does not matter which of the two the name means here
-            hosts = hosts - _LOOPBACK | {"localhost"}
-        for host in sorted(hosts):
-            yield f"nc {host} {port}"
-            yield f"prise connect {f'[{host}]' if ':' in host else host}:{port}"
+            yield f"prise chat join {address}"
+    ports = hosts_by_port(addresses)
+    for port in [min(ports, key=_is_page)] if ports else []:
+        for host in ports[port]:
+            yield _netcat(host, port, secure)
+            yield f"prise chat join {'tls,insecure:' if secure else ''}{bracketed(host)}:{port}"
 
 
-def machine_addresses() -> list[str]:
-    """This machine's own addresses in the networks that it is in.
+def _pages(addresses: Iterable[Address], secure: bool) -> Iterator[str]:
+    ports = hosts_by_port(addresses)
+    for port in [max(ports, key=_is_page)] if ports else []:
+        for host in ports[port]:
+            yield url(host, port, secure)
 
-    Connecting a UDP socket sends nothing (udp(7)); it only makes the system choose the address that it would use.
-    """
-    found: dict[str, None] = {}
-    for family, elsewhere in _ELSEWHERE:
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as sock:
-                sock.connect(elsewhere)
-                host = sock.getsockname()[0]
-        except OSError:
-            continue  # no such family here, or no way to that network
-        if not host.startswith(("127.", "0.")) and host not in ("::", "::1"):
-            found[host] = None
-    return list(found)
+
+def _netcat(host: str, port: int, secure: bool) -> str:
+    return f"openssl s_client -quiet -connect {bracketed(host)}:{port}" if secure else f"nc {host} {port}"

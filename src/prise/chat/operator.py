@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING
 
 import prise
 from prise.chat import cleaning, commands, texts
-from prise.chat.events import Event
+from prise.chat.doors.entry import harmless
+from prise.chat.events import Event, Message, Notice
+from prise.chat.house import House
+from prise.chat.person import Person, Session
 from prise.chat.room import Room
+from prise.chat.store.archive import FIRST_ROOM
 from prise.locale import translate as _
 
 if TYPE_CHECKING:
@@ -34,11 +38,32 @@ LAST_WORDS = 2.0
 """Seconds that the end waits for the terminal."""
 
 
-class Operator:
-    """Joins the room as its operator. `start` on the room's loop; `stop` when the room has said its last."""
+class OperatorSession(Session):
+    """The operator as the house sees them. print: shows events; see `events.Show`."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, house: House, person: Person, print: Callable[[Sequence[Event]], None]) -> None:
+        super().__init__(person, translate=_)
+        self._house = house
+        self._print = print
+
+    def show(self, events: Sequence[Event]) -> None:
+        self._print(events)
+
+    async def dismiss(self, why: Notice | None, again: bool) -> None:
+        if why is not None:
+            self._print((why,))  # the operator cannot be sent away
+
+    async def join(self, room: Room) -> None:
+        self.room = room.name
+        self._print(tuple(room.recent)[-20:])
+        self._house.come(self.person, room, quiet=True)
+
+
+class Operator:
+    """Comes into the house as its operator. `start` on the house's loop; `stop` when the house has said its last."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
         self._loop = asyncio.get_running_loop()
         self._news = threading.Condition()  # guards the next three
         self._unprinted: deque[Event] = deque()
@@ -48,8 +73,11 @@ class Operator:
         self._threads: list[threading.Thread] = []
         self._stopping = False
 
-    def start(self) -> None:
-        self._member = self._room.join(_("operator"), self._show, self._nothing, operator=True)
+    async def start(self) -> None:
+        person = await self._house.enter(self._house.people.free_name(_("operator")), operator=True)
+        self._member = OperatorSession(self._house, person, self._show)
+        self._house.attach(self._member)
+        await self._member.join(await self._house.admit(person, FIRST_ROOM))
         self._session = _session()
         self._run("print", self._print)
         if self._session is not None:
@@ -76,13 +104,25 @@ class Operator:
     # -- what the operator says ------------------------------------------------------------------------------------------
 
     async def _take(self, typed: str) -> None:
-        line = cleaning.line(typed).strip()
-        if line.startswith("/") and not line.startswith("//"):
-            await commands.obey(self._room, self._member, line)
+        line = harmless(typed).strip()
+        if commands.is_command(line):
+            await commands.obey(self._house, self._member, line)
         elif cleaning.is_end(line):
-            self._member.tell(_("/stop closes the room"))
+            self._member.tell("/stop closes the room")
         elif line:
-            await self._room.say(self._member, line.removeprefix("/"))
+            try:
+                if not self._member.room:
+                    raise prise.UsageError("you are in no room; /join one, /rooms lists them")
+                room = self._house.find_room(self._member.room)
+                settled = await self._house.say(self._member, line.removeprefix("/"), room=room)
+                settled.add_done_callback(self._settled)
+            except prise.PriseError as error:
+                self._member.refuse(error)
+
+    def _settled(self, settled: asyncio.Future[Message]) -> None:
+        error = None if settled.cancelled() else settled.exception()
+        if isinstance(error, prise.PriseError):
+            self._member.refuse(error)
 
     def _taken(self, typed: str) -> None:
         """From the reading thread: one line after the other, so that no more than one waits."""
@@ -107,7 +147,7 @@ class Operator:
         except OSError:
             pass  # no stdin, no operator
         except prise.FrameError as error:
-            self._loop.call_soon_threadsafe(self._member.tell, error.sentence(_))
+            self._loop.call_soon_threadsafe(self._member.refuse, error)
 
     def _prompt(self) -> None:
         """Lines of the terminal. Ctrl-C and Ctrl-D close the room, as /stop does."""
@@ -123,7 +163,7 @@ class Operator:
                 for line in typed.split("\n"):  # several may have been pasted
                     self._taken(line)
         try:
-            self._loop.call_soon_threadsafe(self._room.closing.set)
+            self._loop.call_soon_threadsafe(self._house.closing.set)
         except RuntimeError:
             pass  # it is over already
 
@@ -144,9 +184,6 @@ class Operator:
 
     # -- what the operator sees ------------------------------------------------------------------------------------------
 
-    async def _nothing(self) -> None:
-        """The operator cannot be sent away."""
-
     def _show(self, events: Sequence[Event]) -> None:
         with self._news:
             room = MOST_UNPRINTED - len(self._unprinted)
@@ -160,16 +197,22 @@ class Operator:
                 self._news.wait_for(lambda: self._unprinted or self._ending)
                 if not self._unprinted:
                     return
-                lines = [texts.line(event) for event in self._unprinted]
+                lines = [line for event in self._unprinted if (line := self._line(event))]
                 self._unprinted.clear()
                 left_out, self._left_out = self._left_out, 0
             if left_out:
                 text = _("{number} lines were not shown here: this terminal is too slow")
                 lines.append("* " + text.format(number=left_out))
             try:
-                self._write("\n".join(lines) + "\n")
+                if lines:
+                    self._write("\n".join(lines) + "\n")
             except (OSError, ValueError):
                 return  # nobody reads any more: what comes is left out, and that is all
+
+    def _line(self, event: Event) -> str:
+        line = texts.line(event, _)
+        place = getattr(event, "room", "")
+        return f"#{place} {line}" if line and place and place != self._member.room and place[0] != "@" else line
 
     def _write(self, text: str) -> None:
         if self._session is None:

@@ -1,203 +1,154 @@
-"""The room: who is there, what is said, and in which order everybody sees it. It knows neither sockets nor SQLite.
+"""One room: who is in it, what was said last, and its rules. It shows; who may do what is the house's business.
 
-What is said goes to the store first and is shown, to its author too, once the store has committed it: whatever anybody has
-seen is in the history, in the order in which it was seen. The store answers in the order in which it was asked, so what waits
-for it is a queue; its length is bounded, and whoever fills it waits, nobody else.
-
-Showing never waits either: a member who does not keep up is the business of that member's door, which gives it up.
-Everything here belongs to one event loop, that of asyncio; only the store's report comes from its own thread.
+Showing never waits: somebody who does not keep up is the business of their door, which gives them up.
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
+import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-from prise import PriseError, UsageError
+from prise import UsageError
 from prise.chat import cleaning
-from prise.chat.events import Event, Joined, Left, Message, Notice, Renamed, Show
-from prise.locale import translate as _
+from prise.chat.events import Event, Message
+from prise.chat.person import Elsewhere, Person
+from prise.chat.store.base import RECENT
 
-HISTORY = 20
-"""Messages that somebody who joins is shown."""
+LONGEST_NAME = 32
+"""Characters."""
 
-MOST_WAITING = 128
-"""Messages of all members together that wait for the store. All of them may be shown in one turn of the loop, so this many of
-the longest must fit into a member's outbox."""
+MOST_HANDS = 200
+"""Raised hands that wait in one room."""
 
-LAST_WORDS = 5.0
-"""Seconds that closing the room waits for the store."""
-
-
-class Report(Protocol):
-    """How a store tells what became of messages, from any thread: committed, or not stored for this reason."""
-
-    def __call__(self, messages: Sequence[Message], error: PriseError | None, /) -> None: ...
+_NAME = re.compile(r"[\w][\w.+-]*")
+_WORDS = re.compile(r"[\w][\w.'’-]*")
 
 
-class Store(Protocol):
-    """What the room needs of a store."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is kept of a room besides its messages. lock: a passphrase, see `identity.hashed`. owner: the id of who
+    made it. muted: only operators, the owner and those in `allowed` speak. mute: ids of people who may not speak.
+    slow: seconds between two messages of one person.
+    """
 
-    def last(self, count: int) -> list[Message]:
-        """The newest messages, oldest first. Asked once, before anything is added."""
+    topic: str = ""
+    lock: str = ""
+    owner: str = ""
+    muted: bool = False
+    slow: float = 0.0
+    mute: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
 
-    def begin(self, report: Report) -> None:
-        """From now on messages are added, and reported on in the same order."""
+    @classmethod
+    def parse(cls, text: str) -> Rules:
+        """From the fact that was kept; what a newer version added is left out."""
+        given: dict[str, Any] = json.loads(text) if text else {}
+        known = {name: given[name] for name in cls.__slots__ if name in given}
+        for name in ("mute", "allowed"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)
 
-    def add(self, message: Message) -> None:
-        """Takes a message to be stored; never waits."""
+    def __str__(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
 
 
 @dataclass(eq=False, slots=True)
-class Member:
-    """Somebody in the room.
+class Room:
+    """name: as it was first written. recent: the last messages, in order. last: the number of the last one.
 
-    show: see `events.Show`. dismiss: ends the conversation once all that was shown is delivered. present: False for ever
-    after the member has left.
+    elsewhere: people of other nodes, by id. hands: ids of those who want to speak, and about what. spoke: when each
+    person last spoke (time.monotonic()), in slow mode.
     """
 
     name: str
-    show: Show
-    dismiss: Callable[[], Awaitable[None]]
-    operator: bool = False
-    present: bool = True
-
-    def tell(self, text: str) -> None:
-        """Says something to this member alone."""
-        self.show((Notice(text),))
-
-
-class Room:
-    """One room. `open` it first; `closing` is set when somebody wants it to end."""
-
-    def __init__(self, store: Store) -> None:
-        self.closing = asyncio.Event()
-        self._store = store
-        self._members: dict[str, Member] = {}
-        self._history: deque[Message] = deque(maxlen=HISTORY)
-        self._places = asyncio.Semaphore(MOST_WAITING)
-        self._waiting: deque[tuple[Member, asyncio.Future[None]]] = deque()
-        self._open = False
+    rules: Rules = field(default_factory=Rules)
+    members: dict[str, Person] = field(default_factory=dict)
+    elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
+    recent: deque[Message] = field(default_factory=lambda: deque(maxlen=RECENT))
+    last: int = 0
+    hands: dict[str, str] = field(default_factory=dict)
+    spoke: dict[str, float] = field(default_factory=dict)
 
     @property
-    def members(self) -> list[Member]:
-        """Who is there, in the order in which they came."""
-        return list(self._members.values())
+    def key(self) -> str:
+        return cleaning.key(self.name)
 
-    def find(self, name: str) -> Member | None:
-        """The member of this name, in any case."""
-        return self._members.get(cleaning.key(name))
+    def people(self) -> Iterator[Person | Elsewhere]:
+        """Who is here, on whatever node, in the order in which they came."""
+        yield from self.members.values()
+        yield from self.elsewhere.values()
 
-    # -- coming and going ------------------------------------------------------------------------------------------------
+    def show(self, events: Sequence[Event], but: Person | None = None) -> None:
+        for person in tuple(self.members.values()):
+            if person is not but:
+                person.show(events)
 
-    def open(self) -> None:
-        """Takes up the history where the store has it."""
-        loop = asyncio.get_running_loop()
-        self._history.extend(self._store.last(HISTORY))
-        self._open = True
+    def take(self, messages: Iterable[Message]) -> None:
+        """Messages that have arrived from the store: remembered and shown."""
+        known = {person.key: person.name for person in self.members.values()} if self.members else {}
+        fresh = tuple(_with_mentions(message, known) for message in messages if message.number > self.last)
+        if fresh:
+            self.recent.extend(fresh)
+            self.last = fresh[-1].number
+            self.show(fresh)
 
-        def report(messages: Sequence[Message], error: PriseError | None) -> None:
-            loop.call_soon_threadsafe(self._stored, messages, error)
+    def behind(self, number: int) -> list[Message] | None:
+        """The messages behind this number, if all of them are still remembered here."""
+        if number >= self.last:
+            return []
+        messages = [message for message in self.recent if message.number > number]
+        whole = len(messages) < len(self.recent) or len(self.recent) < RECENT
+        return messages if whole else None
 
-        self._store.begin(report)
+    def rules_for(self, person: Person, now: float | None = None) -> None:
+        """Whether this person may speak here now. Raises UsageError, which says why not."""
+        rules = self.rules
+        if person.operator or person.id == rules.owner:
+            return
+        if person.id in rules.mute:
+            raise UsageError("the operator has muted you in {room}; /msg to an operator still works", room=self.name)
+        if rules.muted and person.id not in rules.allowed:
+            raise UsageError(
+                "{room} is muted: you can write to an operator with /msg, or ask to speak with /raise", room=self.name
+            )
+        if rules.slow:
+            now = time.monotonic() if now is None else now
+            ready = self.spoke.get(person.id, -rules.slow) + rules.slow
+            if now < ready:
+                raise UsageError(
+                    "{room} is in slow mode: one message in {slow:g} s; yours can be said in {wait:.0f} s",
+                    room=self.name,
+                    slow=rules.slow,
+                    wait=ready - now + 0.5,
+                )
+            self.spoke[person.id] = now
 
-    def join(self, typed: str, show: Show, dismiss: Callable[[], Awaitable[None]], operator: bool = False) -> Member:
-        """Lets somebody in, who is shown the last messages. Raises UsageError for a name that cannot be had."""
-        member = Member(self._free(typed), show, dismiss, operator)
-        if self._history:
-            show(tuple(self._history))
-        self._members[cleaning.key(member.name)] = member
-        if not operator:
-            self._show((Joined(time.time(), member.name),))
-        return member
+    def with_rules(self, **changes: Any) -> str:
+        """The rules with these changes, as the fact to keep."""
+        return str(replace(self.rules, **changes))
 
-    def leave(self, member: Member, reason: str = "") -> None:
-        """The member is gone, and the others are told. A second time nothing happens."""
-        if member.present:
-            member.present = False
-            del self._members[cleaning.key(member.name)]
-            if self._open:
-                self._show((Left(time.time(), member.name, reason),))
 
-    def rename(self, member: Member, typed: str) -> None:
-        """Gives a member another name. Raises UsageError when it cannot be had."""
-        new = self._free(typed, member)
-        if member.present and new != member.name:
-            old = member.name
-            # In its old place, so that the order of the list stays.
-            self._members = {
-                cleaning.key(new) if each is member else place: each for place, each in self._members.items()
-            }
-            member.name = new
-            self._show((Renamed(time.time(), old, new),))
+def _with_mentions(message: Message, known: dict[str, str]) -> Message:
+    """The message, with who is named in it."""
+    if not known or message.kind == "topic":
+        return message
+    mentions = {known[word]: None for word in map(str.casefold, _WORDS.findall(message.text)) if word in known}
+    mentions.pop(message.author, None)
+    return replace(message, mentions=tuple(mentions)) if mentions else message
 
-    def _free(self, typed: str, member: Member | None = None) -> str:
-        name = cleaning.name(typed)
-        if not self._open:
-            raise UsageError("the room is closed")
-        if self._members.get(cleaning.key(name), member) is not member:
-            raise UsageError("the nickname {name} is taken", name=name)
-        return name
 
-    # -- talking ---------------------------------------------------------------------------------------------------------
-
-    async def say(self, member: Member, text: str) -> Awaitable[None]:
-        """Says something to all. Waits while too much waits for the store already.
-
-        What it returns is done when the message has been shown to all, or its author told why it was not.
-        """
-        shown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._places.acquire()
-        if not (self._open and member.present):
-            self._places.release()
-            shown.set_result(None)
-            return shown
-        self._waiting.append((member, shown))
-        self._store.add(Message(time.time(), member.name, text))
-        return shown
-
-    def _stored(self, messages: Sequence[Message], error: PriseError | None) -> None:
-        """The store has done with the oldest messages that waited."""
-        done = [self._waiting.popleft() for _each in messages]
-        try:
-            if error is None:
-                self._history.extend(messages)
-                self._show(tuple(messages))
-            else:
-                self._explain({member: None for member, _shown in done}, error)
-        finally:
-            for _member, shown in done:
-                self._places.release()
-                if not shown.done():  # whoever waited may be gone
-                    shown.set_result(None)
-
-    def _explain(self, authors: dict[Member, None], error: PriseError) -> None:
-        text = _("nobody has seen what you just said: {reason}").format(reason=error.sentence(_))
-        for member in authors:
-            member.tell(text)
-        for member in self.members:
-            if member.operator and member not in authors:
-                member.tell(error.sentence(_))
-
-    def announce(self, text: str) -> None:
-        """Says something to all in the room's own name; it is not kept."""
-        self._show((Notice(text),))
-
-    def _show(self, events: Sequence[Event]) -> None:
-        for member in list(self._members.values()):
-            member.show(events)
-
-    # -- the end ---------------------------------------------------------------------------------------------------------
-
-    async def close(self, text: str) -> None:
-        """Nobody says anything any more; what is on its way to the store is shown, then the text, then all are let go."""
-        self._open = False
-        if self._waiting:
-            await asyncio.wait([shown for _member, shown in self._waiting], timeout=LAST_WORDS)
-        self.announce(text)
-        for member in self.members:
-            await member.dismiss()
+def room_name(typed: str) -> str:
+    """A room's name from what was typed, with or without "#". Raises UsageError."""
+    name = cleaning.visible(typed.removeprefix("#"))
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise UsageError(
+            "{name} cannot be the name of a room: it has letters, digits, and - _ + . inside, at most {most} of them",
+            name=name,
+            most=LONGEST_NAME,
+        )
+    return name

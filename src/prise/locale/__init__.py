@@ -14,13 +14,14 @@ came from the outside are never taken for a template. English costs nothing: get
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gettext import NullTranslations
 
-__all__ = ["LANGUAGES", "_", "choose", "language", "speak_everywhere", "translate", "translate_plural"]
+__all__ = ["LANGUAGES", "N_", "_", "choose", "language", "speak_everywhere", "translate", "translate_plural", "translator"]
 
 DOMAIN = "prise"
 LANGUAGES = ("en", "fr")
@@ -58,6 +59,26 @@ def translate(template: str) -> str:
 
 
 _ = translate
+
+
+def N_(template: str) -> str:
+    """Marks a text that is translated later, by whoever shows it; returns it as it is."""
+    return template
+
+
+@cache
+def translator(language: str) -> Callable[[str], str]:
+    """`translate` for one reader: into this language, whatever the process speaks. For servers whose clients speak several.
+
+    language: as for `choose`; what is not known is English.
+    """
+    known = _known(language) or "en"
+    if known == "en":
+        return str
+    import gettext
+
+    catalogue = gettext.translation(DOMAIN, _folder, [known])
+    return lambda template: catalogue.gettext(template) if template else template
 
 
 def translate_plural(one: str, many: str, number: int) -> str:

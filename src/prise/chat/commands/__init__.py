@@ -1,93 +1,62 @@
-"""What can be asked for with a slash. Commands are data; `/help` is made from them.
+"""What can be asked for with a slash. Commands are data; `/help` is made from them, and so is what programs complete.
 
-To add one: a coroutine function with the room, the member who asks, and the rest of the line; and an entry in COMMANDS.
+    base   what a command is          talking  rooms  people  moderating   the commands, by subject
+
+To add one: a coroutine function with an `Order`, and a `Command` in the table of its file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from prise import PriseError, UsageError
+from prise.chat.commands import moderating, people, rooms, talking
+from prise.chat.commands.base import Command, Order
+from prise.chat.events import Plain
+from prise.chat.house import House
+from prise.chat.person import Session
+from prise.locale import N_
 
-from prise import UsageError
-from prise.chat import cleaning, texts
-from prise.chat.room import Member, Room
-from prise.locale import translate as _
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """name: without the slash. arguments, help: what `/help` shows, in the language in use then (`str` for nothing).
-
-    operator: for the operator alone.
-    """
-
-    name: str
-    arguments: Callable[[], str]
-    help: Callable[[], str]
-    run: Callable[[Room, Member, str], Awaitable[None]]
-    operator: bool = False
-
-    @property
-    def usage(self) -> str:
-        return f"/{self.name} {self.arguments()}".rstrip()
+__all__ = ["COMMANDS", "Command", "is_command", "obey"]
 
 
-async def obey(room: Room, member: Member, line: str) -> None:
-    """Does what a line that begins with a slash asks for, or tells the member why not."""
-    word, _space, rest = line.removeprefix("/").partition(" ")
-    command = COMMANDS.get(word.casefold())
-    if command is None:
-        member.tell(_("there is no command /{name}; /help lists them").format(name=word))
-    elif command.operator and not member.operator:
-        member.tell(_("/{name} is for the operator").format(name=command.name))
-    else:
-        try:
-            await command.run(room, member, rest.strip())
-        except UsageError as error:
-            member.tell(error.sentence(_))
-
-
-async def who(room: Room, member: Member, rest: str) -> None:
-    names = [each.name for each in room.members]
-    member.tell(_("{number} here: {names}").format(number=len(names), names=texts.enumerated(names)))
-
-
-async def nick(room: Room, member: Member, rest: str) -> None:
-    room.rename(member, rest)
-
-
-async def show_help(room: Room, member: Member, rest: str) -> None:
+async def _help(order: Order) -> None:
+    wanted = order.rest.removeprefix("/").casefold()
     for command in COMMANDS.values():
-        if member.operator or not command.operator:
-            member.tell(f"{command.usage:<22} {command.help()}")
-    if not member.operator:
-        member.tell(f"{'FIN':<22} {_('ends the conversation')}")
-
-
-async def kick(room: Room, member: Member, rest: str) -> None:
-    name, _space, reason = rest.partition(" ")
-    target = room.find(name)
-    if target is None:
-        raise UsageError("nobody is called {name}", name=cleaning.line(name) or "?")
-    if target.operator:
-        raise UsageError("the operator cannot be removed")
-    why = _("removed by {name}").format(name=member.name) + (f" ({reason.strip()})" if reason.strip() else "")
-    target.tell(why)
-    room.leave(target, why)
-    await target.dismiss()
-
-
-async def stop(room: Room, member: Member, rest: str) -> None:
-    room.closing.set()
+        if (order.person.operator or not command.operator) and wanted in ("", command.name):
+            order.session.show((Plain(f"{command.usage(order.translate):<26} {order.translate(command.help)}"),))
+    if not wanted and not order.person.operator:
+        order.session.show((Plain(f"{'FIN':<26} {order.translate('ends the conversation')}"),))
 
 
 COMMANDS = {
     command.name: command
     for command in (
-        Command("who", str, lambda: _("who is here"), who),
-        Command("nick", lambda: _("NAME"), lambda: _("takes another nickname"), nick),
-        Command("help", str, lambda: _("this list"), show_help),
-        Command("kick", lambda: _("NAME [REASON]"), lambda: _("removes somebody"), kick, operator=True),
-        Command("stop", str, lambda: _("closes the room"), stop, operator=True),
+        *talking.COMMANDS,
+        *rooms.COMMANDS,
+        *people.COMMANDS,
+        Command("help", N_("[COMMAND]"), N_("this list"), _help),
+        *moderating.COMMANDS,
     )
 }
+"""By name, in the order of `/help`."""
+
+
+def is_command(line: str) -> bool:
+    """Two slashes: a line that is to begin with one."""
+    return line.startswith("/") and not line.startswith("//")
+
+
+async def obey(house: House, session: Session, line: str, translate: object = None) -> None:
+    """Does what a line that begins with a slash asks for, or tells the session why not."""
+    word, _space, rest = line.strip().removeprefix("/").partition(" ")
+    command = COMMANDS.get(word.casefold())
+    if command is None:
+        session.tell("there is no command /{name}; /help lists them", name=word)
+    elif command.operator and not session.person.operator:
+        session.tell("/{name} is for the operator", name=command.name)
+    else:
+        try:
+            await command.run(Order(house, session, rest.strip()))
+        except UsageError as error:
+            session.refuse(error)
+        except PriseError as error:  # the store could not keep it
+            session.refuse(error)

@@ -1,123 +1,222 @@
-"""One person's conversation with the room, over lines: any program that sends and shows lines will do.
+"""One person's conversation with the house, over lines: any program that sends and shows lines will do.
 
-Everything is posted, so nobody waits for a slow reader: one who leaves more than `LIMITS.outbox_size` unread is cut off by the
-library, which ends the conversation with TooSlow. Only what a person asks for themselves makes that same person wait: while
-they leave their screen unread (`outbox_mark`), nothing more is taken from them.
+What is typed is said in the room where one is; what is said in others that one is in comes with the room's name in
+front. A first line that begins with {"hello" is a program's, and the conversation becomes that of `objects`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
 import prise
 from prise.chat import cleaning, commands, texts
-from prise.chat.events import Event
-from prise.chat.room import Member, Room
+from prise.chat.doors.entry import LIMITS, MOST_TRIES, NAME_TIME, Speaker, harmless, host_of
+from prise.chat.doors.objects import ObjectDoor
+from prise.chat.doors.painter import Painter
+from prise.chat.events import Event, Message, Notice
+from prise.chat.house import Denied, House
+from prise.chat.person import Person, Session
+from prise.chat.room import Room
+from prise.chat.store.archive import FIRST_ROOM
 from prise.locale import translate as _
 
-LONGEST_LINE = 4096
-"""Bytes of one line (UTF-8). A longer one is refused with an answer, and the conversation goes on."""
+HELLO = '{"hello"'
+"""How the first line of a program begins."""
 
-NAME_TIME = 120.0
-"""Seconds to say a nickname; after that a connection may be silent as long as it likes."""
-
-LIMITS = prise.Limits(
-    message_size=4 * LONGEST_LINE,  # beyond this, the conversation is over: nothing so long is typed by a person
-    idle_time=None,  # people read, and think
-    message_time=None,  # some terminals send each key as it is typed
-    linger_time=1.0,
-)
-
-FRAMING = prise.Lines() | prise.text("utf-8", errors="replace")
-"""Bytes that are no UTF-8 become U+FFFD: a wrong terminal setting is no reason to be cut off."""
+HISTORY = 20
+"""Messages that somebody who comes into a room is shown."""
 
 
-class Entrance:
-    """Where conversations come in; calling it with a connection holds one."""
+class LineSession(Session):
+    """A person at a screen of lines."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self._shown: Sequence[Event] = ()
-        self._bytes = b""
+    def __init__(self, house: House, person: Person, connection: prise.AsyncConnection, painter: Painter) -> None:
+        super().__init__(person, host_of(connection), _)
+        self._house = house
+        self._connection = connection
+        self._painter = painter
+        self.last_word: Notice | None = None
+
+    def show(self, events: Sequence[Event]) -> None:
+        first = events[0] if events else None
+        if isinstance(first, Message) and (first.to or any(self.person.name in each.mentions for each in events)):  # type: ignore[union-attr]
+            data = b"".join(map(self._connection.encode, _lines(events, self.room, _, self.person.name)))
+        else:
+            here = self.room
+            data = self._painter.bytes(events, self._connection, ("line", here), lambda each: _lines(each, here, _))
+        if data:
+            self._connection.post_encoded(data)
+
+    @property
+    def unsent(self) -> int:
+        return self._connection.unsent
+
+    async def dismiss(self, why: Notice | None, again: bool) -> None:
+        await last_word(self._connection, _("Goodbye") if why is None else why.text(_))
+        await self._connection.close()
+
+    async def join(self, room: Room) -> None:
+        self.room = room.name
+        if recent := list(room.recent)[-HISTORY:]:
+            self.show(recent)
+        new = room.key not in self.person.rooms
+        self._house.come(self.person, room)
+        if room.rules.topic:
+            self.tell("the topic of {room} is: {topic}", room=room.name, topic=room.rules.topic)
+        elif not new or room.name != FIRST_ROOM:
+            self.tell("you are in {room} now", room=room.name)
+
+
+class LineDoor:
+    """Where conversations over lines come in; calling it with a connection holds one."""
+
+    def __init__(self, house: House, painter: Painter, objects: ObjectDoor) -> None:
+        self._house = house
+        self._painter = painter
+        self._objects = objects
 
     async def __call__(self, connection: prise.AsyncConnection) -> None:
-        member: Member | None = None
-        reason = ""
+        session: LineSession | None = None
+        why: Notice | None = None
         try:
-            member = await self._enter(connection)
-            if member is not None:
-                await self._converse(member, connection)
+            session = await self._enter(connection)
+            if session is not None:
+                await self._converse(session, connection)
         except prise.MessageTooLarge:
-            reason = _("a line of more than {most} bytes").format(most=LIMITS.message_size)
-            await _last_word(connection, _("Too long: {reason}. Goodbye").format(reason=reason))
+            why = Notice("a line of more than {most} bytes", most=LIMITS.message_size)
+            await last_word(connection, _("Too long: {reason}. Goodbye").format(reason=why.text(_)))
             raise
         except prise.TooSlow:
-            reason = _("too slow to read what is said")
+            why = Notice("too slow to read what is said")
             raise
         finally:
-            if member is not None:
-                self._room.leave(member, reason)
+            if session is not None:
+                self._house.leave(session, why)
 
-    async def _enter(self, connection: prise.AsyncConnection) -> Member | None:
+    async def _enter(self, connection: prise.AsyncConnection) -> LineSession | None:
         """Asks for a nickname until it can be had; None when the person leaves instead."""
-
-        def show(events: Sequence[Event]) -> None:
-            connection.post_encoded(self._encoded(events, connection))
-
-        await connection.send(_("Your nickname?"))
-        while True:
-            try:
-                typed = await connection.receive(timeout=NAME_TIME)
-            except prise.TooSlow:
-                await _last_word(connection, _("No nickname for {seconds:g} s. Goodbye").format(seconds=NAME_TIME))
-                raise
-            if typed is None or cleaning.is_end(typed):
-                if typed is not None:
-                    await _last_word(connection, _("Goodbye"))
+        house = self._house
+        name = passphrase = password = ""
+        question = _("This house's password?") if house.options.password else _("Your nickname?")
+        code = "password" if house.options.password else "name"
+        first = await _first(connection)
+        if first is None or not first.startswith(HELLO):
+            await connection.send(question)
+        for _try in range(MOST_TRIES):
+            typed, first = first or await self._answer(connection), None
+            if typed is None:
                 return None
+            if typed.startswith(HELLO):
+                await self._objects.converse(connection, typed)
+                return None
+            if code == "password":
+                password = typed.strip()
+            elif code == "passphrase" and typed.strip():
+                passphrase = typed.strip()
+            else:
+                name, passphrase = typed, ""
             try:
-                member = self._room.join(typed, show, connection.close)
-            except prise.UsageError as error:
-                await connection.send(_("{reason}. Your nickname?").format(reason=error.sentence(_)))
+                if code == "password" and not name:
+                    house.refuse_password(password)
+                    code = "name"
+                    await connection.send(_("Your nickname?"))
+                    continue
+                person = await house.enter(name, passphrase=passphrase, password=password, host=host_of(connection))
+            except Denied as error:
+                code = "name" if error.code == "passphrase" and passphrase else error.code
+                if code in ("banned", "full"):
+                    await last_word(connection, error.sentence(_))
+                    return None
+                ask = "" if code in ("passphrase", "password") else f". {_('Your nickname?')}"
+                await connection.send(f"{error.sentence(_)}{ask}")
                 continue
-            member.tell(
-                _("you are {name}; /help lists the commands, FIN ends; what is said is kept").format(name=member.name)
-            )
-            await commands.obey(self._room, member, "/who")
-            return member
+            return await self._welcome(connection, person)
+        return None
 
-    async def _converse(self, member: Member, connection: prise.AsyncConnection) -> None:
-        shown: Awaitable[None] | None = None
+    async def _answer(self, connection: prise.AsyncConnection) -> str | None:
+        try:
+            typed = await connection.receive(timeout=NAME_TIME)
+        except prise.TooSlow:
+            await last_word(connection, _("No nickname for {seconds:g} s. Goodbye").format(seconds=NAME_TIME))
+            raise
+        if typed is not None and cleaning.is_end(typed):
+            await last_word(connection, _("Goodbye"))
+            return None
+        return str(typed) if typed is not None else None
+
+    async def _welcome(self, connection: prise.AsyncConnection, person: Person) -> LineSession:
+        session = LineSession(self._house, person, connection, self._painter)
+        try:
+            room = await self._house.admit(person, FIRST_ROOM)
+            self._house.attach(session)
+            await session.join(room)
+            session.tell("you are {name}; /help lists the commands, FIN ends; what is said is kept", name=person.name)
+            await commands.obey(self._house, session, "/who")
+            if self._house.cut_off is not None:
+                session.refuse(self._house.cut_off)
+        except BaseException:
+            self._house.leave(session)
+            raise
+        return session
+
+    async def _converse(self, session: LineSession, connection: prise.AsyncConnection) -> None:
+        speaker = Speaker(self._house, session)
+        shown: asyncio.Future[Message] | None = None
         async for typed in connection:
-            line = cleaning.line(typed)
-            command = line.startswith("/") and not line.startswith("//")  # two: a line that is to begin with a slash
-            if not member.present:
-                return
+            line = harmless(typed)
+            if session not in session.person.sessions:
+                return  # sent away
+            command = commands.is_command(line)
             if command or cleaning.is_end(line):
                 if shown is not None:
-                    await shown  # answers come after what was said before them
+                    await asyncio.wait([shown])  # answers come after what was said before them
                     shown = None
-                if not command:
-                    await _last_word(connection, _("Goodbye"))
+                if not command or line.strip() == "/quit":
+                    await last_word(connection, _("Goodbye"))
                     return
-                await commands.obey(self._room, member, line)
-            elif len(line) * 4 > LONGEST_LINE and len(line.encode()) > LONGEST_LINE:
-                member.tell(_("nobody has seen that line: it is longer than {most} bytes").format(most=LONGEST_LINE))
+                if line.strip() == "/bot":
+                    await self._objects.take_over(connection, session)
+                    return
+                await commands.obey(self._house, session, line)
             elif line.strip():
-                shown = await self._room.say(member, line.removeprefix("/"))
+                try:
+                    speaker.refuse_if_too_long(line)
+                    if not session.room:
+                        raise prise.UsageError("you are in no room; /join one, /rooms lists them")
+                    await speaker.in_turn()
+                    shown = await speaker.say(line.removeprefix("/"), session.room)
+                except prise.UsageError as error:
+                    session.refuse(error)
         if shown is not None:
-            await shown  # the input has ended (`printf … | nc`), and the answer is still wanted
-
-    def _encoded(self, events: Sequence[Event], connection: prise.AsyncConnection) -> bytes:
-        """The lines of some events as bytes, made once for everybody: all connections here have the same framing and layers,
-        whose output depends on nothing else."""
-        if events is not self._shown:
-            self._bytes = b"".join(connection.encode(texts.line(event)) for event in events)
-            self._shown = events
-        return self._bytes
+            await asyncio.wait([shown])  # the input has ended (`printf … | nc`), and the answer is still wanted
 
 
-async def _last_word(connection: prise.AsyncConnection, text: str) -> None:
+def _lines(events: Sequence[Event], here: str, translate: Callable[[str], str], bell: str = "") -> list[str]:
+    """The events as lines. here: the room whose lines need not say where they belong. bell: whose name rings."""
+    made = []
+    for event in events:
+        line = texts.line(event, translate)
+        if line:
+            place = getattr(event, "room", "")
+            if place and place != here and place[0] != "@":
+                line = f"#{place} {line}"
+            if bell and isinstance(event, Message) and (bell in event.mentions or event.to == bell):
+                line += "\a"
+            made.append(line)
+    return made
+
+
+async def _first(connection: prise.AsyncConnection) -> str | None:
+    """The first line, when it is here already: a program's, which is not to be greeted."""
+    try:
+        typed = await connection.receive(timeout=0.05)
+    except prise.TooSlow:
+        return None
+    return str(typed) if typed is not None else None
+
+
+async def last_word(connection: prise.AsyncConnection, text: str) -> None:
     try:
         await connection.send(text)
     except prise.PeerError:

@@ -1,0 +1,491 @@
+"""The house: all rooms, who is in them, and the way of everything that is said. It knows neither sockets nor SQLite.
+
+People come in through doors (`doors/`), each with a `Session`; what is kept is the store's (`store/`), whose calls come here: see
+`store.base.House`. Everything here belongs to one asyncio loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from prise import PriseError, UsageError
+from prise.chat import bans, cleaning, identity
+from prise.chat.events import (
+    Announcement,
+    Event,
+    Joined,
+    Left,
+    Link,
+    Message,
+    Notice,
+    Refusal,
+    Renamed,
+    RoomChanged,
+)
+from prise.chat.pace import USUAL, Rate
+from prise.chat.people import People
+from prise.chat.person import Person, Session
+from prise.chat.room import Room, Rules, room_name
+from prise.chat.store.archive import FIRST_ROOM
+from prise.chat.store.base import RECENT, Store
+from prise.chat.talk import Talk
+
+MOST_ROOMS = 500
+MOST_ROOMS_EACH = 50
+"""Rooms that one person is in."""
+
+GRACE = 5.0
+"""Seconds in which somebody whose connection broke may come back unnoticed."""
+
+LAST_WORDS = 5.0
+"""Seconds that closing the house waits for the store."""
+
+OLD_ORDER = 30.0
+"""Seconds after which an order to all nodes (an announcement, say) is no longer carried out by one that hears it late."""
+
+
+class Denied(UsageError):
+    """Somebody is not let in. code: what is missing, for programs: name, taken, passphrase, password, banned, full."""
+
+    def __init__(self, reason: str, /, code: str = "name", **details: Any) -> None:
+        super().__init__(reason, **details)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a house is kept. name: what it is called. password: what everybody needs to come in; operator_password: what makes an
+    operator (`/op`). rate: how fast each client may speak; None: any.
+    """
+
+    name: str = "prise"
+    password: str = ""
+    operator_password: str = ""
+    rate: Rate | None = USUAL
+
+
+class House:
+    """`open` it first; `closing` is set when somebody wants it to end."""
+
+    def __init__(self, store: Store, options: Options = Options()) -> None:
+        self.closing = asyncio.Event()
+        self.options = options
+        self.store = store
+        self.talk = Talk(store)
+        self.rooms: dict[str, Room] = {}
+        self.people = People()
+        self.facts: dict[str, str] = {}
+        self.cut_off: PriseError | None = None
+        self.counts: dict[str, int] = {"messages": 0, "visitors": 0, "most": 0}
+        self.opened_at = time.time()
+        self.figures: Callable[[], Iterable[Notice]] | None = None  # more of them for /stats: the server's
+        self.uploads: Callable[[Person], dict[str, Any]] | None = None
+        self._early: list[Message] | None = []
+        self._present = False
+        self._tasks: set[asyncio.Future[None]] = set()  # asyncio itself keeps no strong reference
+
+    # -- opening and closing ---------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Takes up the rooms where the store has them. Raises UsageError, ConnectError."""
+        await self.store.start(self)
+        if "secret" not in self.facts:
+            with suppress(UsageError):  # another node was quicker, and we have learned its
+                await self.store.put("secret", identity.new_secret(), new=True)
+        for name, last in {FIRST_ROOM: 0, **self.store.rooms()}.items():
+            room = self._room(name)
+            room.recent.extend(await self.store.read(name, count=RECENT))
+            room.last = max(last, room.recent[-1].number if room.recent else 0)
+        early, self._early = self._early, None
+        if early:
+            self.arrived(early)
+
+    async def close(self, why: Notice) -> None:
+        """Nobody says anything any more; what is on its way to the store is shown, then the reason, then all are let go."""
+        await self.talk.close(LAST_WORDS)
+        for person in self.people.here():
+            for session in tuple(person.sessions):
+                await session.dismiss(why, True)
+        await self.store.stop()
+
+    # -- coming in -------------------------------------------------------------------------------------------------------
+
+    async def enter(
+        self,
+        name: str,
+        *,
+        token: str = "",
+        passphrase: str = "",
+        password: str = "",
+        host: str = "",
+        operator: bool = False,
+    ) -> Person:
+        """Lets somebody in, or back in; they have no session yet (`attach`), and are in no room. Raises Denied."""
+        if not self.talk.open:
+            raise Denied("the house is closed", code="full")
+        if not operator:
+            self.refuse_password(password)
+        known = identity.identity_of(self.facts["secret"], token) if token else None
+        if known is not None and (person := self.people.find_id(known)) is not None:
+            return person
+        try:
+            name = cleaning.name(name)
+        except UsageError as error:
+            raise Denied(error.reason, code="name", **error.details) from None
+        account = self._account(name)
+        if account is not None and account["id"] != known:
+            if not passphrase or not await identity.verified(passphrase, account["hash"]):
+                raise Denied("the nickname {name} is registered; its passphrase?", code="passphrase", name=name)
+            known = account["id"]
+            if (person := self.people.find_id(known)) is not None:
+                return person
+        ban = bans.standing(self.facts, name=name, id=known or "", host=host)
+        if ban is not None and not operator:
+            raise Denied("you are banned{until}", code="banned", until=bans.until(ban))
+        self.people.refuse_if_taken(name)
+        person = Person(known or identity.new_id(), name, registered=account is not None, operator=operator)
+        self.people.add(person)
+        self.counts["visitors"] += 1
+        self.counts["most"] = max(self.counts["most"], len(self.people))
+        return person
+
+    def uploads_for(self, person: Person) -> dict[str, Any]:
+        """Whether this person may send files, and how large (bytes)."""
+        return {"allowed": False, "most": 0} if self.uploads is None else self.uploads(person)
+
+    def refuse_password(self, password: str) -> None:
+        """Raises Denied when the house has a password and this is not it."""
+        if self.options.password and not same(password, self.options.password):
+            raise Denied("this house asks for its password", code="password")
+
+    def token(self, person: Person) -> str:
+        """What makes a client this person again."""
+        return identity.token(self.facts["secret"], person.id)
+
+    def person_of(self, token: str) -> Person | None:
+        """Who is here and has this token."""
+        known = identity.identity_of(self.facts["secret"], token)
+        return self.people.find_id(known) if known is not None else None
+
+    def attach(self, session: Session) -> None:
+        """From now on the session is shown what happens in its person's rooms."""
+        session.person.sessions.append(session)
+
+    def leave(self, session: Session, why: Notice | None = None, *, grace: bool = False) -> None:
+        """The session is over. Its person is gone when it was the last one; grace: if they do not come back soon. A second time
+        nothing happens."""
+        person = session.person
+        if session in person.sessions:
+            person.sessions.remove(session)
+        if person.sessions:
+            return
+        if grace and self.talk.open:
+            asyncio.get_running_loop().call_later(GRACE, self._gone, person, why)
+        else:
+            self._gone(person, why)
+
+    def _gone(self, person: Person, why: Notice | None) -> None:
+        if person.sessions or not self.people.remove(person):
+            return
+        for room in [self.rooms[key] for key in person.rooms if key in self.rooms]:
+            self._out(person, room, why)
+
+    # -- rooms -----------------------------------------------------------------------------------------------------------
+
+    def find_room(self, typed: str) -> Room:
+        """The room of this name. Raises UsageError when there is none."""
+        name = room_name(typed)
+        room = self.rooms.get(cleaning.key(name))
+        if room is None:
+            raise UsageError("there is no room {room}; /rooms lists them", room=name)
+        return room
+
+    async def admit(self, person: Person, typed: str, password: str = "") -> Room:
+        """The room, new if there is none of this name, if this person may enter it. Raises UsageError."""
+        name = room_name(typed)
+        room = self.rooms.get(cleaning.key(name))
+        if room is None:
+            if len(self.rooms) >= MOST_ROOMS:
+                raise UsageError("there are {most} rooms already", most=MOST_ROOMS)
+            await self.change(self._room(name), owner=person.id)
+            room = self._room(name)
+        rules = room.rules
+        if room.key not in person.rooms:
+            if len(person.rooms) >= MOST_ROOMS_EACH:
+                raise UsageError("you are in {most} rooms already; leave one with /part", most=MOST_ROOMS_EACH)
+            locked = rules.lock and not (person.operator or person.id == rules.owner)
+            if locked and not (password and await identity.verified(password, rules.lock)):
+                raise UsageError("{room} is locked; write /join {room} PASSWORD", room=room.name)
+        return room
+
+    def come(self, person: Person, room: Room, *, quiet: bool = False) -> None:
+        """The person is in the room now, which all see; quiet: nobody is told."""
+        if room.key in person.rooms:
+            return
+        person.rooms[room.key] = room.name
+        room.members[person.id] = person
+        if not quiet:
+            room.show((Joined(room.name, time.time(), person.name, person.id),))
+        self._tell_nodes()
+
+    def part(self, person: Person, room: Room, why: Notice | None = None) -> None:
+        """The person is no longer in the room. The others are told."""
+        self._out(person, room, why)
+        for session in person.sessions:
+            if session.room == room.name:
+                session.room = next(iter(person.rooms.values()), "")
+
+    def _out(self, person: Person, room: Room, why: Notice | None) -> None:
+        if person.rooms.pop(room.key, None) is None:
+            return
+        left = Left(room.name, time.time(), person.name, person.id, why)
+        room.members.pop(person.id, None)
+        room.hands.pop(person.id, None)
+        room.spoke.pop(person.id, None)
+        room.show((left,))
+        person.show((left,))
+        if not (room.members or room.elsewhere or room.last or room.key in self._kept_rooms()):
+            del self.rooms[room.key]
+        self._tell_nodes()
+
+    def _kept_rooms(self) -> set[str]:
+        return {cleaning.key(FIRST_ROOM), *(key.removeprefix("room:") for key in self.facts if key.startswith("room:"))}
+
+    def _room(self, name: str) -> Room:
+        key = cleaning.key(name)
+        room = self.rooms.get(key)
+        if room is None:
+            room = self.rooms[key] = Room(name, Rules.parse(self.facts.get(f"room:{key}", "")))
+        return room
+
+    async def change(self, room: Room, **rules: Any) -> None:
+        """Changes rules of a room, on all nodes. Raises PriseError when it cannot be kept."""
+        await self.store.put(f"room:{room.key}", room.with_rules(**rules))
+
+    # -- names -----------------------------------------------------------------------------------------------------------
+
+    def _account(self, name: str) -> dict[str, str] | None:
+        text = self.facts.get(f"account:{cleaning.key(name)}")
+        return json.loads(text) if text else None
+
+    async def register(self, person: Person, passphrase: str) -> None:
+        """Keeps the person's name for them. Raises UsageError when it is registered already."""
+        kept = {"id": person.id, "name": person.name, "hash": await identity.hashed(passphrase)}
+        mine = self._account(person.name)
+        try:
+            new = mine is None or mine["id"] != person.id
+            await self.store.put(f"account:{person.key}", json.dumps(kept, ensure_ascii=False), new=new)
+        except UsageError:
+            raise UsageError("the nickname {name} is registered already", name=person.name) from None
+        person.registered = True
+
+    async def rename(self, person: Person, typed: str, passphrase: str = "") -> None:
+        """Gives a person another name. Raises UsageError when it cannot be had."""
+        new = cleaning.name(typed)
+        account = self._account(new)
+        mine = account is None or account["id"] == person.id
+        if (
+            account is not None
+            and not mine
+            and not (passphrase and await identity.verified(passphrase, account["hash"]))
+        ):
+            raise UsageError("the nickname {name} is registered; write /nick {name} PASSPHRASE", name=new)
+        self.give_name(person, new, registered=account is not None)
+
+    def give_name(self, person: Person, new: str, registered: bool = False) -> None:
+        """Renames, if nobody else has the name. Raises UsageError."""
+        old = person.name
+        if new == old or not person.present:
+            return
+        self.people.rename(person, new)
+        person.registered = registered
+        self._show_around(person, Renamed(time.time(), old, new, person.id))
+        self._tell_nodes()
+
+    def _show_around(self, person: Person, event: Event) -> None:
+        """To everybody who shares a room with this person, once; to themselves too."""
+        events = (event,)
+        around = {each.id: each for key in person.rooms for each in self.rooms[key].members.values()}
+        for each in {**around, person.id: person}.values():
+            each.show(events)
+
+    def changed(self, person: Person, event: Event) -> None:
+        """Something about a person has changed that others see."""
+        self._show_around(person, event)
+        self._tell_nodes()
+
+    # -- talking ---------------------------------------------------------------------------------------------------------
+
+    async def say(
+        self, session: Session, text: str, *, room: Room, kind: str = "say", reference: str = "", details: Any = None
+    ) -> asyncio.Future[Message]:
+        """Says something in a room. Waits while too much waits already.
+
+        What it returns is done when the message was shown. Raises UsageError when this person may not say it.
+        """
+        person = session.person
+        if room.key not in person.rooms:
+            raise UsageError("you are not in {room}; /join it first", room=room.name)
+        room.rules_for(person)
+        reference = reference and f"{person.id}:{reference}"
+        return await self.talk.post(
+            Message(room.name, time.time(), person.name, person.id, text, kind, "", reference, details)
+        )
+
+    async def whisper(self, session: Session, name: str, text: str, reference: str = "") -> asyncio.Future[Message]:
+        """Says something to one person alone. Raises UsageError when nobody has that name, or this person may not."""
+        person = session.person
+        other = self.people.find(name)
+        if other is None:
+            raise UsageError("nobody is called {name}", name=cleaning.line(name) or "?")
+        for key in person.rooms:
+            if self.rooms[key].rules.muted and not (other.operator or person.operator):
+                raise UsageError("while {room} is muted, only operators can be written to", room=self.rooms[key].name)
+        person.partner = other.name
+        log = "@" + ",".join(sorted((person.id, other.id)))
+        reference = reference and f"{person.id}:{reference}"
+        return await self.talk.post(
+            Message(log, time.time(), person.name, person.id, text, "say", other.name, reference)
+        )
+
+    async def order(self, person: Person, kind: str, text: str, **details: Any) -> asyncio.Future[Message]:
+        """Has something done on all nodes, in the same order: kick, announce."""
+        return await self.talk.post(Message("!", time.time(), person.name, person.id, text, kind, details=details))
+
+    def readable(self, person: Person) -> list[str]:
+        """The rooms whose messages this person may read."""
+        return [*person.rooms.values()]
+
+    def readable_log(self, person: Person, name: str) -> str:
+        """The log of this name, a room's or a private one ("@id,id"), if this person may read it. Raises UsageError."""
+        if name.startswith("@"):
+            if person.id in name.removeprefix("@").split(","):
+                return name
+            raise UsageError("that private conversation is not yours")
+        room = self.find_room(name)
+        if room.key not in person.rooms:
+            raise UsageError("you are not in {room}; /join it first", room=room.name)
+        return room.name
+
+    # -- what the store says ---------------------------------------------------------------------------------------------
+
+    def arrived(self, messages: Sequence[Message]) -> None:
+        if self._early is not None:
+            self._early.extend(messages)
+            return
+        for name, group in groupby(messages, lambda message: message.room):
+            if name.startswith("@"):
+                self._deliver(name, tuple(group))
+            elif name == "!":
+                for message in group:
+                    self._obey(message)
+            else:
+                together = tuple(group)
+                self.counts["messages"] += len(together)
+                self._room(name).take(together)
+
+    def _deliver(self, log: str, messages: Sequence[Message]) -> None:
+        for each in dict.fromkeys(log.removeprefix("@").split(",")):
+            person = self.people.find_id(each)
+            if person is not None:
+                if messages[-1].by != person.id:
+                    person.partner = messages[-1].author
+                person.show(messages)
+
+    def _obey(self, order: Message) -> None:
+        if order.at < time.time() - OLD_ORDER:
+            return
+        if order.kind == "announce":
+            events = (Announcement(order.at, order.author, order.text),)
+            for person in self.people.here():
+                person.show(events)
+        elif order.kind == "kick":
+            target = self.people.find_id((order.details or {}).get("id", ""))
+            if target is not None:
+                self.dismiss(target, _kicked(order))
+
+    def dismiss(self, person: Person, why: Notice) -> None:
+        """Sends somebody away."""
+        for session in tuple(person.sessions):
+            self._soon(session.dismiss(why, False))
+            self.leave(session, why)
+
+    def settled(self, messages: Sequence[Message], error: PriseError | None) -> None:
+        self.talk.settled(messages, error)
+        if error is not None:
+            authors = {message.by for message in messages}
+            for person in self.people.here():
+                if person.operator and person.id not in authors:
+                    person.show((Refusal(error),))
+
+    def learned(self, facts: Mapping[str, str]) -> None:
+        for key, value in facts.items():
+            if value:
+                self.facts[key] = value
+            else:
+                self.facts.pop(key, None)
+            if key.startswith("room:") and (room := self.rooms.get(key.removeprefix("room:"))) is not None:
+                room.rules = Rules.parse(value)
+                room.show((RoomChanged(room.name),))
+
+    def linked(self, error: PriseError | None) -> None:
+        self.cut_off = error
+        why: Notice = (
+            Notice("this server has found the others again: all goes on, and what was missed follows")
+            if error is None
+            else Refusal(error)
+        )
+        for person in self.people.here():
+            person.show((Link(error is None, why),))
+
+    def met(self, node: str, people: Mapping[str, Any] | None) -> None:
+        for event, names in self.people.met(node, people):
+            for name in names:
+                room = self._room(name)
+                (room.elsewhere.pop(event.id, None) if isinstance(event, Left) else None)
+                if isinstance(event, Joined) and (somebody := self.people.elsewhere(event.id)) is not None:
+                    room.elsewhere[event.id] = somebody
+                if isinstance(event, Joined | Left):
+                    room.show((type(event)(room.name, event.at, event.name, event.id),))
+        for person in self.people.collisions():
+            self.give_name(person, self.people.free_name(person.name))
+            person.show((Notice("somebody on another server has your nickname; you are {name} now", name=person.name),))
+
+    def _tell_nodes(self) -> None:
+        if self._present or self.store.alone:
+            return
+        self._present = True
+
+        def tell() -> None:
+            self._present = False
+            self.store.present({person.id: person.facts() for person in self.people.here()})
+
+        asyncio.get_running_loop().call_soon(tell)
+
+    def _soon(self, what: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(what)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def sessions(self) -> Iterator[Session]:
+        for person in self.people.here():
+            yield from person.sessions
+
+
+def _kicked(order: Message) -> Notice:
+    if order.text:
+        return Notice("removed by {name} ({reason})", name=order.author, reason=order.text)
+    return Notice("removed by {name}", name=order.author)
+
+
+def same(one: str, other: str) -> bool:
+    import hmac
+
+    return hmac.compare_digest(one.encode(errors="replace"), other.encode(errors="replace"))

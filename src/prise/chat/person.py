@@ -1,0 +1,124 @@
+"""Who is in the house: a person, and the sessions through which they are there. Two tabs and a telephone are one person."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from prise import PriseError, UsageError
+from prise.chat import cleaning
+from prise.chat.events import Event, Message, Notice, Plain, Refusal
+
+if TYPE_CHECKING:
+    from prise.chat.room import Room
+
+MOST_IGNORED = 100
+"""Names that somebody ignores."""
+
+
+class Session(ABC):
+    """One connection of a person; each kind of door has its own.
+
+    room: the name of the room where it speaks when it names none; "" for nowhere. host: the address it comes from, ""
+    where that says nothing. translate: into the language of its reader.
+    """
+
+    def __init__(self, person: Person, host: str = "", translate: Callable[[str], str] = str) -> None:
+        self.person = person
+        self.host = host
+        self.translate = translate
+        self.room = ""
+
+    @abstractmethod
+    def show(self, events: Sequence[Event]) -> None:
+        """See `events.Show`."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait because they are not read."""
+        return 0
+
+    @abstractmethod
+    async def dismiss(self, why: Notice | None, again: bool) -> None:
+        """Ends the conversation once all that was shown is delivered. again: the client may come back."""
+
+    @abstractmethod
+    async def join(self, room: Room) -> None:
+        """Goes into a room that has admitted the person: shows what was said there, and from then on what is said."""
+
+    def list_rooms(self, rooms: Sequence[Room]) -> None:
+        """The answer to `/rooms`, as lines; programs get it as data."""
+        for room in rooms:
+            mark = "*" if room.name == self.room else "+" if room.key in self.person.rooms else " "
+            lock = f" {self.translate('(locked)')}" if room.rules.lock else ""
+            people = sum(1 for _each in room.people())
+            self.show((Plain(f"{mark} #{room.name:<20} {people:>4}{lock} {room.rules.topic}".rstrip()),))
+
+    def renewed(self) -> None:  # noqa: B027 - people see it by themselves
+        """Something about the person is not as it was said at the beginning: they are an operator now."""
+
+    def tell(self, template: str, /, **values: Any) -> None:
+        """Says something to this session alone. template: constant, `make locale` finds it."""
+        self.show((Notice(template, place=self.room, **values),))
+
+    def refuse(self, error: PriseError) -> None:
+        """Tells why something was not done."""
+        self.show((Refusal(error, place=self.room),))
+
+
+@dataclass(eq=False, slots=True)
+class Person:
+    """id: stays the same when the name changes, and from visit to visit for who shows a token. rooms: those that they
+    are in, by key, in the order in which they came. ignored: keys of names. partner: the name of the last private
+    message's other side.
+    """
+
+    id: str
+    name: str
+    registered: bool = False
+    operator: bool = False
+    away: str = ""
+    rooms: dict[str, str] = field(default_factory=dict)
+    sessions: list[Session] = field(default_factory=list)
+    ignored: set[str] = field(default_factory=set)
+    partner: str = ""
+
+    @property
+    def present(self) -> bool:
+        return bool(self.sessions)
+
+    @property
+    def key(self) -> str:
+        return cleaning.key(self.name)
+
+    def show(self, events: Sequence[Event]) -> None:
+        if self.ignored:
+            events = tuple(each for each in events if not self._ignores(each))
+        for session in tuple(self.sessions):
+            session.show(events)
+
+    def _ignores(self, event: Event) -> bool:
+        return isinstance(event, Message) and cleaning.key(event.author) in self.ignored and event.by != self.id
+
+    def ignore(self, name: str) -> None:
+        if len(self.ignored) >= MOST_IGNORED:
+            raise UsageError("you ignore {most} people already", most=MOST_IGNORED)
+        self.ignored.add(cleaning.key(name))
+
+    def facts(self) -> dict[str, Any]:
+        """What other nodes are told of them."""
+        return {"name": self.name, "operator": self.operator, "away": self.away, "rooms": list(self.rooms.values())}
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Somebody who is on another node."""
+
+    id: str
+    name: str
+    operator: bool
+    away: str
+    rooms: tuple[str, ...]
+    node: str
