@@ -32,7 +32,7 @@ SOURCE = ROOT / "src" / "prise"
 PO = SOURCE / "locale" / "fr" / "LC_MESSAGES" / "prise.po"
 MO = PO.with_suffix(".mo")
 
-SINGLE = {"_", "N_", "translate", "gettext", "Notice", "tell", "Denied"}
+SINGLE = {"_", "N_", "translate", "gettext", "Notice", "inform", "Denied", "HttpError"}
 PLURAL = {"translate_plural", "ngettext"}
 
 NEVER = datetime(2000, 1, 1, tzinfo=UTC)

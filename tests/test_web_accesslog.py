@@ -6,14 +6,18 @@ import io
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+import prise
+from peers import need
 from prise import Address, UsageError
 from prise.web import accesslog
 from prise.web.accesslog import AccessLog
-from prise.web.conversation import Exchange
+from prise.web.application import Application
+from prise.web.conversation import LIMITS, Exchange, http_branch
 from prise.web.request import Request
 
 PEER = Address.parse("127.0.0.1:5000")
@@ -119,3 +123,22 @@ def test_a_full_disk_is_counted() -> None:
         with AccessLog(full) as log:
             log.record(exchange())
         assert log.dropped == 1
+
+
+def test_a_server_logs_its_answers_and_who_asked(tmp_path: Path) -> None:
+    need("curl")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a.txt").write_text("hello")
+    application = Application(tmp_path / "root", auth="ada:secret")
+    with AccessLog(tmp_path / "log", "json", user=application.user) as log:
+        conversation, framing = http_branch(application, quick=application.quick, log=log.record)
+        with prise.listen(conversation, ":0", framing=framing, limits=LIMITS, model="asyncio") as server:
+            url = f"http://127.0.0.1:{server.addresses[0].port}/a.txt"
+            for options in ([], ["-u", "ada:secret"]):
+                subprocess.run(["curl", "-qs", *options, url], check=True, capture_output=True, timeout=20)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(each["status"], each["user"], each["target"]) for each in lines] == [
+        (401, None, "/a.txt"),
+        (200, "ada", "/a.txt"),
+    ]
+    assert lines[1]["bytes"] == 5

@@ -236,7 +236,13 @@ def test_a_browsers_form_and_curls(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "in").mkdir(parents=True)
     with folder(root, allow="upload") as served:
-        body, kind = form(("été.txt", b"summer"), ("C:\\docs\\win.txt", b"w"), ("", b""), ("cafe\u0301.txt", b"nfc"), ("q%22.txt", b"q"))
+        body, kind = form(
+            ("été.txt", b"summer"),
+            ("C:\\docs\\win.txt", b"w"),
+            ("", b""),
+            ("cafe\u0301.txt", b"nfc"),
+            ("q%22.txt", b"q"),
+        )
         back = served.ask("/in/", "POST", body, BROWSER | kind)
         assert (back.status, back.headers["location"]) == (303, "./")
         assert names(root / "in") == ["café.txt", 'q".txt', "win.txt", "été.txt"]

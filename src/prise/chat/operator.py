@@ -108,7 +108,7 @@ class Operator:
         if commands.is_command(line):
             await commands.obey(self._house, self._member, line)
         elif cleaning.is_end(line):
-            self._member.tell("/stop closes the room")
+            self._member.inform("/stop closes the room")
         elif line:
             try:
                 if not self._member.room:

@@ -59,7 +59,7 @@ class Session(ABC):
     def renewed(self) -> None:  # noqa: B027 - people see it by themselves
         """Something about the person is not as it was said at the beginning: they are an operator now."""
 
-    def tell(self, template: str, /, **values: Any) -> None:
+    def inform(self, template: str, /, **values: Any) -> None:
         """Says something to this session alone. template: constant, `make locale` finds it."""
         self.show((Notice(template, place=self.room, **values),))
 

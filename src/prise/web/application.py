@@ -13,12 +13,13 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final
 
+from prise.locale import LANGUAGES, translator
 from prise.web import assets, passwords, thumbnails
 from prise.web.access import Access, Permission
 from prise.web.folder import Folder
 from prise.web.listing import Listing
-from prise.web.negotiation import parameters
-from prise.web.request import Body, Request
+from prise.web.negotiation import language, parameters
+from prise.web.request import Body, HttpError, Request
 from prise.web.response import Ready, Response, plain
 from prise.web.routes import Routes
 from prise.web.site import Site
@@ -102,8 +103,17 @@ class Application:
     async def _answer(self, request: Request, body: Body) -> Response:
         """For who may."""
         query = parameters(request.query) if request.query else {}
-        if self.uploads is not None and request.method == "HEAD" and "upload" in query:
-            return await self.uploads(request, body)
+        uploads = self.uploads
+        if uploads is not None and (
+            request.method in uploads.methods or (request.method == "HEAD" and "upload" in query)
+        ):
+            try:
+                return await (uploads if request.method == "HEAD" else self.site)(request, body)
+            except HttpError as error:
+                if error is getattr(body, "error", None):  # a broken body is the conversation's business
+                    raise
+                speaks = translator(language(request.headers.get("accept-language", ""), LANGUAGES))
+                return plain(error.status, error.sentence(speaks))
         if "thumb" in query and request.method in ("GET", "HEAD") and thumbnails.available():
             return await self._thumbnail(request)
         response = await self.site(request, body)

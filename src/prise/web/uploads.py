@@ -205,7 +205,11 @@ class Uploads:
             raise HttpError("what is there is not what the request expects", status=412)
         may = self._may_write(request)
         if tag is not None and not may:
-            raise HttpError("{name} is there already; {reason}", status=409, name=name, reason=_MAY_NOT_WRITE)
+            raise HttpError(
+                "{name} is there already, and you may only add files here (replacing needs --allow write)",
+                status=409,
+                name=name,
+            )
         return may and request.headers.get("if-none-match", "").strip() != "*"
 
     async def _finish(self, part: Unfinished, replace: bool) -> Response:

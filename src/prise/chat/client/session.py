@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import prise
+from prise.chat import cleaning
 from prise.chat.client.memory import Identities
-from prise.chat.client.model import FAILED, MOST_PENDING, Model, News, Pending, Room, text
+from prise.chat.client.model import MOST_PENDING, Model, News, Pending, Room, text
+from prise.locale import translate
 
 LIMITS = prise.Limits(
     idle_time=None,
@@ -30,6 +32,8 @@ PAGE = 100
 """Messages of the history asked for at once."""
 TRIES = prise.Retry(attempts=1_000_000, first=0.5, longest=20.0)
 """The pauses between attempts to come back."""
+WELL = 10.0
+"""Seconds that a connection must have lasted for the pauses to be short again."""
 
 
 class NotLetIn(prise.PeerError):
@@ -44,6 +48,10 @@ class LoginRefused(NotLetIn):
 
 class Over(prise.PeerError):
     """The house has ended the conversation, for good."""
+
+
+class Nonsense(prise.PeerError):
+    """What came is not what a house says."""
 
 
 class Listener(Protocol):
@@ -88,7 +96,6 @@ class Session:
         self._kept = kept
         self._connection: prise.AsyncConnection | None = None
         self._leaving = False
-        self._tried_token = ""
         self._asked: set[str] = set()  # rooms whose history is on its way
         self.settled = asyncio.Event()  # set whenever something is
 
@@ -107,7 +114,7 @@ class Session:
         return pending
 
     def _say(self, pending: Pending) -> None:
-        room = self.model.rooms.get(pending.room.casefold())
+        room = self.model.rooms.get(cleaning.key(pending.room))
         self._send("say", {"room": room.title if room is not None else pending.room, "text": pending.text, "id": pending.id})
 
     def do(self, command: str, room: Room | None) -> bool:
@@ -151,24 +158,29 @@ class Session:
         """Until we leave. Raises what the first attempt raises, NotLetIn, Over; later, lost connections are made again."""
         been_in = False
         pauses = TRIES.pauses()
+        loop = asyncio.get_running_loop()
         while not self._leaving:
             self._listener.changed("connecting")
             try:
                 async with self._connect() as connection:
                     if not await self._enter(connection):
                         return
-                    been_in, pauses = True, TRIES.pauses()
-                    await self._listen(connection)
+                    been_in, since = True, loop.time()
+                    try:
+                        await self._listen(connection)
+                    except prise.FrameError as error:
+                        raise Nonsense("the house does not keep to the protocol: {why}", why=error.sentence(translate)) from None
+                    finally:
+                        if loop.time() - since > WELL:
+                            pauses = TRIES.pauses()
                 if self._leaving:
                     return
                 why = ""
-            except (NotLetIn, Over):
+            except (NotLetIn, Over, Nonsense):
                 raise
             except prise.PeerError as error:
                 if not been_in:
                     raise
-                from prise.locale import translate
-
                 why = error.sentence(translate)
             finally:
                 self._connection = None
@@ -190,18 +202,16 @@ class Session:
                 return True
             why = text(given, "why") or kind
             code = text(given, "code") if kind == "denied" else ""
-            if code == "taken" and self._tried_token:
-                code = "taken"
-            kinds: dict[str, type[NotLetIn]] = {"passphrase": LoginRefused, "password": LoginRefused}
             if code not in ("name", "taken", "passphrase", "password"):
                 raise NotLetIn("{why}", why=why, peer=connection.peer)
             answer = await self._listener.answer(code, why)
             if answer is None:
                 if self._leaving:
                     return False
-                raise kinds.get(code, NotLetIn)("{why}", why=why, peer=connection.peer)
+                refused = LoginRefused if code in ("passphrase", "password") else NotLetIn
+                raise refused("{why}", why=why, peer=connection.peer)
             if code in ("name", "taken"):
-                self.wish.name, self.token = answer, ""
+                self.wish.name, self.token, self.model.name = answer, "", ""
             else:
                 setattr(self.wish, code, answer)
 
@@ -209,7 +219,6 @@ class Session:
         model, wish = self.model, self.wish
         name = model.name or wish.name
         token = self.token or (self._kept.token(name) if self._kept is not None else "")
-        self._tried_token = token
         since = model.since()
         rooms = list(dict.fromkeys([*wish.rooms, *since]))
         fields: dict[str, Any] = {"name": name, "history": wish.history, "language": wish.language}
@@ -235,8 +244,6 @@ class Session:
     async def _receive(self, connection: prise.AsyncConnection, timeout: float) -> tuple[str, Any]:
         """The next object. Raises ConnectionLost, TooSlow."""
         given = await connection.receive(timeout=timeout)
-        if given is None and not connection.closed:
-            pass
         if given is None:
             raise prise.ConnectionLost("the house has closed the connection", operation="receive", peer=connection.peer)
         if isinstance(given, dict) and len(given) == 1:
@@ -271,10 +278,8 @@ class Session:
     def _take(self, kind: str, given: Any) -> None:
         if kind == "history":
             self._asked.discard(text(given, "room"))
-        elif kind == "welcome" and self.model.name and self._kept is not None:
-            self._tried_token = ""
         elif kind == "error":
-            self._asked.clear()
+            self._asked.clear()  # it may be the answer to such a question
         news = self.model.take(kind, given)
         if kind in ("settled", "failed", "parted", "left"):
             self.settled.set()
@@ -288,10 +293,3 @@ class Session:
         while len(self.model.pending) > most:
             self.settled.clear()
             await self.settled.wait()
-
-
-def failed(pending: Pending) -> bool:
-    return pending.state == FAILED
-
-
-Asker = Callable[[str, str], Awaitable["str | None"]]

@@ -50,9 +50,9 @@ async def obey(house: House, session: Session, line: str, translate: object = No
     word, _space, rest = line.strip().removeprefix("/").partition(" ")
     command = COMMANDS.get(word.casefold())
     if command is None:
-        session.tell("there is no command /{name}; /help lists them", name=word)
+        session.inform("there is no command /{name}; /help lists them", name=word)
     elif command.operator and not session.person.operator:
-        session.tell("/{name} is for the operator", name=command.name)
+        session.inform("/{name} is for the operator", name=command.name)
     else:
         try:
             await command.run(Order(house, session, rest.strip()))

@@ -31,7 +31,7 @@ async def mute(order: Order) -> None:
     target = _ordinary(order, order.rest)
     await order.house.change(room, mute=tuple({*room.rules.mute, target.id}))
     _to(target, Notice("you are muted in {room}", room=room.name))
-    order.session.tell("{name} is muted in {room}; /unmute {name} ends it", name=target.name, room=room.name)
+    order.session.inform("{name} is muted in {room}; /unmute {name} ends it", name=target.name, room=room.name)
 
 
 async def unmute(order: Order) -> None:
@@ -43,7 +43,7 @@ async def unmute(order: Order) -> None:
     target = order.somebody(order.rest)
     await order.house.change(room, mute=tuple(id for id in room.rules.mute if id != target.id))
     _to(target, Notice("you can speak again in {room}", room=room.name))
-    order.session.tell("{name} can speak again in {room}", name=target.name, room=room.name)
+    order.session.inform("{name} can speak again in {room}", name=target.name, room=room.name)
 
 
 async def allow(order: Order) -> None:
@@ -81,7 +81,7 @@ async def kick(order: Order) -> None:
     target = _ordinary(order, name)
     await (await order.house.order(order.person, "kick", cleaning.line(reason), id=target.id, name=target.name))
     if order.person.present:
-        order.session.tell("{name} is sent away", name=target.name)
+        order.session.inform("{name} is sent away", name=target.name)
 
 
 async def ban(order: Order) -> None:
@@ -97,7 +97,7 @@ async def ban(order: Order) -> None:
     await order.house.store.put(key, value)
     if target is not None:
         await (await order.house.order(order.person, "kick", cleaning.line(why.strip()), id=target.id, name=name))
-    order.session.tell("{name} is banned; /unban {name} ends it, /bans lists all", name=name)
+    order.session.inform("{name} is banned; /unban {name} ends it, /bans lists all", name=name)
 
 
 async def unban(order: Order) -> None:
@@ -105,7 +105,7 @@ async def unban(order: Order) -> None:
     if key not in order.house.facts:
         raise UsageError("nobody called {name} is banned; /bans lists all", name=order.rest or "?")
     await order.house.store.put(key, "")
-    order.session.tell("{name} may come in again", name=order.rest)
+    order.session.inform("{name} may come in again", name=order.rest)
 
 
 async def list_bans(order: Order) -> None:
@@ -114,12 +114,12 @@ async def list_bans(order: Order) -> None:
         left = "" if given["until"] is None else f"{round((given['until'] - time.time()) / 60 + 0.5)} min"
         order.session.show((Plain(f"{given['name']:<26} {left:<10} {given['why']}"),))
     if not found:
-        order.session.tell("nobody is banned")
+        order.session.inform("nobody is banned")
 
 
 async def stats(order: Order) -> None:
     house = order.house
-    order.session.tell(
+    order.session.inform(
         "{people} people in {rooms} rooms; {most} at most and {visitors} visits, {messages} messages since {since}",
         people=len(house.people),
         rooms=len(house.rooms),

@@ -18,7 +18,7 @@ async def who(order: Order) -> None:
     if room.rules.lock and room.key not in order.person.rooms:
         raise UsageError("{room} is locked; only who is in it sees who is there", room=room.name)
     names = [f"{each.name} ({each.away})" if each.away else each.name for each in room.people()]
-    order.session.tell("{number} here: {names}", number=len(names), names=texts.enumerated(names, order.translate))
+    order.session.inform("{number} here: {names}", number=len(names), names=texts.enumerated(names, order.translate))
 
 
 async def nick(order: Order) -> None:
@@ -32,7 +32,7 @@ async def register(order: Order) -> None:
             "write /register PASSPHRASE, of four characters at least; then nobody else can have your nickname"
         )
     await order.house.register(order.person, order.rest)
-    order.session.tell("the nickname {name} is yours: it will be asked for its passphrase", name=order.person.name)
+    order.session.inform("the nickname {name} is yours: it will be asked for its passphrase", name=order.person.name)
 
 
 async def away(order: Order) -> None:
@@ -49,16 +49,16 @@ async def back(order: Order) -> None:
 async def ignore(order: Order) -> None:
     if not order.rest:
         names = texts.enumerated(sorted(order.person.ignored), order.translate)
-        order.session.tell("you ignore: {names}", names=names or "-")
+        order.session.inform("you ignore: {names}", names=names or "-")
         return
     key = cleaning.key(order.rest)
     if key in order.person.ignored:
         order.person.ignored.discard(key)
-        order.session.tell("you see again what {name} says", name=order.rest)
+        order.session.inform("you see again what {name} says", name=order.rest)
         return
     other = order.somebody(order.rest)
     order.person.ignore(other.name)
-    order.session.tell("you no longer see what {name} says; once more, and you do", name=other.name)
+    order.session.inform("you no longer see what {name} says; once more, and you do", name=other.name)
 
 
 async def raise_hand(order: Order) -> None:
@@ -68,12 +68,12 @@ async def raise_hand(order: Order) -> None:
         return
     if order.person.id in room.hands:
         del room.hands[order.person.id]
-        order.session.tell("your hand is down again")
+        order.session.inform("your hand is down again")
     else:
         if len(room.hands) >= MOST_HANDS:
             raise UsageError("{most} people have raised their hands already", most=MOST_HANDS)
         room.hands[order.person.id] = cleaning.line(order.rest)[:100]
-        order.session.tell("your hand is up, number {place}; once more, and it is down", place=len(room.hands))
+        order.session.inform("your hand is up, number {place}; once more, and it is down", place=len(room.hands))
     show_hands(order.house, room)
 
 
@@ -96,7 +96,7 @@ async def op(order: Order) -> None:
     if not given or not same(order.rest, given):
         raise UsageError("that is not the operator's password; the server's terminal shows it")
     order.person.operator = True
-    order.session.tell("you are an operator now; /help lists what you can do")
+    order.session.inform("you are an operator now; /help lists what you can do")
     for session in order.person.sessions:
         session.renewed()
 

@@ -25,9 +25,9 @@ async def part(order: Order) -> None:
         raise UsageError("you are not in {room}", room=room.name)
     order.house.part(order.person, room)
     if order.session.room:
-        order.session.tell("you are in {room} now", room=order.session.room)
+        order.session.inform("you are in {room} now", room=order.session.room)
     else:
-        order.session.tell("you are in no room now; /join one, /rooms lists them")
+        order.session.inform("you are in no room now; /join one, /rooms lists them")
 
 
 async def rooms(order: Order) -> None:
@@ -38,9 +38,9 @@ async def topic(order: Order) -> None:
     room = order.room
     if not order.rest:
         if room.rules.topic:
-            order.session.tell("the topic of {room} is: {topic}", room=room.name, topic=room.rules.topic)
+            order.session.inform("the topic of {room} is: {topic}", room=room.name, topic=room.rules.topic)
         else:
-            order.session.tell("{room} has no topic; /topic TEXT sets one", room=room.name)
+            order.session.inform("{room} has no topic; /topic TEXT sets one", room=room.name)
         return
     text = cleaning.line(order.rest)[:LONGEST_TOPIC]
     await (await order.house.say(order.session, text, room=room, kind="topic"))
@@ -52,9 +52,9 @@ async def lock(order: Order) -> None:
     order.refuse_unless_in_charge(room)
     await order.house.change(room, lock=await identity.hashed(order.rest) if order.rest else "")
     if order.rest:
-        order.session.tell("{room} is locked: others come in with /join {room} PASSWORD", room=room.name)
+        order.session.inform("{room} is locked: others come in with /join {room} PASSWORD", room=room.name)
     else:
-        order.session.tell("{room} is open to all", room=room.name)
+        order.session.inform("{room} is open to all", room=room.name)
 
 
 COMMANDS = (

@@ -46,7 +46,7 @@ async def since(order: Order) -> None:
     messages = await order.house.store.read(order.room.name, after=after, count=MOST_SHOWN)
     await _show(order, messages)
     if messages and messages[-1].number < order.room.last:
-        order.session.tell("there is more: /since {number}", number=messages[-1].number)
+        order.session.inform("there is more: /since {number}", number=messages[-1].number)
 
 
 async def search(order: Order) -> None:
@@ -55,12 +55,12 @@ async def search(order: Order) -> None:
     messages = await order.house.store.search(order.rest, order.house.readable(order.person), 20)
     await _show(order, messages[::-1])
     if messages:
-        order.session.tell("/since NUMBER shows what followed a message")
+        order.session.inform("/since NUMBER shows what followed a message")
 
 
 async def _show(order: Order, messages: list[Message]) -> None:
     if not messages:
-        order.session.tell("nothing was found")
+        order.session.inform("nothing was found")
         return
     rooms: dict[str, Room] = order.house.rooms
     for message in messages:

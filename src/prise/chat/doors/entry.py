@@ -63,7 +63,7 @@ class Speaker:
         delay = self._pace.wait(time.monotonic())
         if delay > 0:
             if time.monotonic() > self._told:
-                self._session.tell("you are fast: what you say is shown a little later, nothing is lost")
+                self._session.inform("you are fast: what you say is shown a little later, nothing is lost")
             self._told = time.monotonic() + 10.0
             await asyncio.sleep(delay)
 
@@ -90,7 +90,7 @@ class Speaker:
     def _after(self, settled: asyncio.Future[Message]) -> None:
         error = None if settled.cancelled() else settled.exception()
         if isinstance(error, prise.PriseError):
-            self._session.tell("nobody has seen what you just said: {reason}", reason=_Reason(error))
+            self._session.inform("nobody has seen what you just said: {reason}", reason=_Reason(error))
 
 
 class _Reason(Notice):

@@ -63,9 +63,9 @@ class LineSession(Session):
         new = room.key not in self.person.rooms
         self._house.come(self.person, room)
         if room.rules.topic:
-            self.tell("the topic of {room} is: {topic}", room=room.name, topic=room.rules.topic)
+            self.inform("the topic of {room} is: {topic}", room=room.name, topic=room.rules.topic)
         elif not new or room.name != FIRST_ROOM:
-            self.tell("you are in {room} now", room=room.name)
+            self.inform("you are in {room} now", room=room.name)
 
 
 class LineDoor:
@@ -151,7 +151,7 @@ class LineDoor:
             room = await self._house.admit(person, FIRST_ROOM)
             self._house.attach(session)
             await session.join(room)
-            session.tell("you are {name}; /help lists the commands, FIN ends; what is said is kept", name=person.name)
+            session.inform("you are {name}; /help lists the commands, FIN ends; what is said is kept", name=person.name)
             await commands.obey(self._house, session, "/who")
             if self._house.cut_off is not None:
                 session.refuse(self._house.cut_off)
