@@ -58,6 +58,11 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class Parted(Left):
+    """The same, as it is shown to the one who is gone from the room."""
+
+
+@dataclass(frozen=True, slots=True)
 class Renamed:
     """Somebody has another name now."""
 

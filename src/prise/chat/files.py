@@ -129,7 +129,8 @@ class Files:
 def _name(typed: str) -> str:
     """The last part of a path, without what could harm; its end is kept, which says what it is."""
     name = cleaning.visible(typed.replace("\\", "/").rpartition("/")[2].encode("utf-8", "replace").decode())
-    stem, point, kind = name.strip(". ").rpartition(".")
+    name = name.strip(". ")
+    stem, point, kind = name.rpartition(".") if "." in name else (name, "", "")
     short = f"{stem[: LONGEST_NAME - 21]}{point}{kind[:20]}"
     while len(short.encode()) > 240:
         short = short[1:]

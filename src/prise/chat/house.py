@@ -7,16 +7,15 @@ People come in through doors (`doors/`), each with a `Session`; what is kept is 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from prise import PriseError, UsageError
-from prise.chat import bans, cleaning, identity
+from prise.chat import cleaning, identity
+from prise.chat.admission import Admission, Options
 from prise.chat.events import (
     Announcement,
     Event,
@@ -26,16 +25,12 @@ from prise.chat.events import (
     Message,
     Notice,
     Refusal,
-    Renamed,
     RoomChanged,
 )
-from prise.chat.pace import USUAL, Rate
-from prise.chat.people import People
 from prise.chat.person import Person, Session
 from prise.chat.room import Room, Rules, room_name
 from prise.chat.store.archive import FIRST_ROOM
 from prise.chat.store.base import RECENT, Store
-from prise.chat.talk import Talk
 
 MOST_ROOMS = 500
 MOST_ROOMS_EACH = 50
@@ -51,39 +46,14 @@ OLD_ORDER = 30.0
 """Seconds after which an order to all nodes (an announcement, say) is no longer carried out by one that hears it late."""
 
 
-class Denied(UsageError):
-    """Somebody is not let in. code: what is missing, for programs: name, taken, passphrase, password, banned, full."""
-
-    def __init__(self, reason: str, /, code: str = "name", **details: Any) -> None:
-        super().__init__(reason, **details)
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a house is kept. name: what it is called. password: what everybody needs to come in; operator_password: what makes an
-    operator (`/op`). rate: how fast each client may speak; None: any.
-    """
-
-    name: str = "prise"
-    password: str = ""
-    operator_password: str = ""
-    rate: Rate | None = USUAL
-
-
-class House:
+class House(Admission):
     """`open` it first; `closing` is set when somebody wants it to end."""
 
-    def __init__(self, store: Store, options: Options = Options()) -> None:
+    def __init__(self, store: Store, options: Options = Options()) -> None:  # noqa: B008 - it is frozen
+        super().__init__(store, options)
         self.closing = asyncio.Event()
-        self.options = options
-        self.store = store
-        self.talk = Talk(store)
         self.rooms: dict[str, Room] = {}
-        self.people = People()
-        self.facts: dict[str, str] = {}
         self.cut_off: PriseError | None = None
-        self.counts: dict[str, int] = {"messages": 0, "visitors": 0, "most": 0}
         self.opened_at = time.time()
         self.figures: Callable[[], Iterable[Notice]] | None = None  # more of them for /stats: the server's
         self.uploads: Callable[[Person], dict[str, Any]] | None = None
@@ -115,64 +85,11 @@ class House:
                 await session.dismiss(why, True)
         await self.store.stop()
 
-    # -- coming in -------------------------------------------------------------------------------------------------------
-
-    async def enter(
-        self,
-        name: str,
-        *,
-        token: str = "",
-        passphrase: str = "",
-        password: str = "",
-        host: str = "",
-        operator: bool = False,
-    ) -> Person:
-        """Lets somebody in, or back in; they have no session yet (`attach`), and are in no room. Raises Denied."""
-        if not self.talk.open:
-            raise Denied("the house is closed", code="full")
-        if not operator:
-            self.refuse_password(password)
-        known = identity.identity_of(self.facts["secret"], token) if token else None
-        if known is not None and (person := self.people.find_id(known)) is not None:
-            return person
-        try:
-            name = cleaning.name(name)
-        except UsageError as error:
-            raise Denied(error.reason, code="name", **error.details) from None
-        account = self._account(name)
-        if account is not None and account["id"] != known:
-            if not passphrase or not await identity.verified(passphrase, account["hash"]):
-                raise Denied("the nickname {name} is registered; its passphrase?", code="passphrase", name=name)
-            known = account["id"]
-            if (person := self.people.find_id(known)) is not None:
-                return person
-        ban = bans.standing(self.facts, name=name, id=known or "", host=host)
-        if ban is not None and not operator:
-            raise Denied("you are banned{until}", code="banned", until=bans.until(ban))
-        self.people.refuse_if_taken(name)
-        person = Person(known or identity.new_id(), name, registered=account is not None, operator=operator)
-        self.people.add(person)
-        self.counts["visitors"] += 1
-        self.counts["most"] = max(self.counts["most"], len(self.people))
-        return person
+    # -- coming and going ----------------------------------------------------------------------------------------------------
 
     def uploads_for(self, person: Person) -> dict[str, Any]:
         """Whether this person may send files, and how large (bytes)."""
         return {"allowed": False, "most": 0} if self.uploads is None else self.uploads(person)
-
-    def refuse_password(self, password: str) -> None:
-        """Raises Denied when the house has a password and this is not it."""
-        if self.options.password and not same(password, self.options.password):
-            raise Denied("this house asks for its password", code="password")
-
-    def token(self, person: Person) -> str:
-        """What makes a client this person again."""
-        return identity.token(self.facts["secret"], person.id)
-
-    def person_of(self, token: str) -> Person | None:
-        """Who is here and has this token."""
-        known = identity.identity_of(self.facts["secret"], token)
-        return self.people.find_id(known) if known is not None else None
 
     def attach(self, session: Session) -> None:
         """From now on the session is shown what happens in its person's rooms."""
@@ -268,46 +185,6 @@ class House:
     async def change(self, room: Room, **rules: Any) -> None:
         """Changes rules of a room, on all nodes. Raises PriseError when it cannot be kept."""
         await self.store.put(f"room:{room.key}", room.with_rules(**rules))
-
-    # -- names -----------------------------------------------------------------------------------------------------------
-
-    def _account(self, name: str) -> dict[str, str] | None:
-        text = self.facts.get(f"account:{cleaning.key(name)}")
-        return json.loads(text) if text else None
-
-    async def register(self, person: Person, passphrase: str) -> None:
-        """Keeps the person's name for them. Raises UsageError when it is registered already."""
-        kept = {"id": person.id, "name": person.name, "hash": await identity.hashed(passphrase)}
-        mine = self._account(person.name)
-        try:
-            new = mine is None or mine["id"] != person.id
-            await self.store.put(f"account:{person.key}", json.dumps(kept, ensure_ascii=False), new=new)
-        except UsageError:
-            raise UsageError("the nickname {name} is registered already", name=person.name) from None
-        person.registered = True
-
-    async def rename(self, person: Person, typed: str, passphrase: str = "") -> None:
-        """Gives a person another name. Raises UsageError when it cannot be had."""
-        new = cleaning.name(typed)
-        account = self._account(new)
-        mine = account is None or account["id"] == person.id
-        if (
-            account is not None
-            and not mine
-            and not (passphrase and await identity.verified(passphrase, account["hash"]))
-        ):
-            raise UsageError("the nickname {name} is registered; write /nick {name} PASSPHRASE", name=new)
-        self.give_name(person, new, registered=account is not None)
-
-    def give_name(self, person: Person, new: str, registered: bool = False) -> None:
-        """Renames, if nobody else has the name. Raises UsageError."""
-        old = person.name
-        if new == old or not person.present:
-            return
-        self.people.rename(person, new)
-        person.registered = registered
-        self._show_around(person, Renamed(time.time(), old, new, person.id))
-        self._tell_nodes()
 
     def _show_around(self, person: Person, event: Event) -> None:
         """To everybody who shares a room with this person, once; to themselves too."""
@@ -483,9 +360,3 @@ def _kicked(order: Message) -> Notice:
     if order.text:
         return Notice("removed by {name} ({reason})", name=order.author, reason=order.text)
     return Notice("removed by {name}", name=order.author)
-
-
-def same(one: str, other: str) -> bool:
-    import hmac
-
-    return hmac.compare_digest(one.encode(errors="replace"), other.encode(errors="replace"))

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from prise import UsageError
 from prise.chat import cleaning
+from prise.chat.errors import Denied
 from prise.chat.events import Away, Joined, Left, Renamed
 from prise.chat.person import Elsewhere, Person
 
@@ -58,8 +59,6 @@ class People:
 
     def refuse_if_taken(self, name: str, person: Person | None = None) -> None:
         """Raises Denied when somebody else has this name, or one that looks the same."""
-        from prise.chat.house import Denied
-
         if person is None and len(self._ids) >= MOST_PEOPLE:
             raise Denied("the house is full", code="full")
         key = cleaning.key(name)

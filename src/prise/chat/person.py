@@ -72,7 +72,7 @@ class Session(ABC):
 class Person:
     """id: stays the same when the name changes, and from visit to visit for who shows a token. rooms: those that they
     are in, by key, in the order in which they came. ignored: keys of names. partner: the name of the last private
-    message's other side.
+    message's other side. visits: how often they have come in.
     """
 
     id: str
@@ -84,6 +84,7 @@ class Person:
     sessions: list[Session] = field(default_factory=list)
     ignored: set[str] = field(default_factory=set)
     partner: str = ""
+    visits: int = 1
 
     @property
     def present(self) -> bool:

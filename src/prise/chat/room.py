@@ -105,8 +105,11 @@ class Room:
         whole = len(messages) < len(self.recent) or len(self.recent) < RECENT
         return messages if whole else None
 
-    def rules_for(self, person: Person, now: float | None = None) -> None:
-        """Whether this person may speak here now. Raises UsageError, which says why not."""
+    def rules_for(self, person: Person, now: float | None = None, *, ask: bool = False) -> None:
+        """Whether this person may speak here now, and then they have. Raises UsageError, which says why not.
+
+        now: of time.monotonic(). ask: they only want to know.
+        """
         rules = self.rules
         if person.operator or person.id == rules.owner:
             return
@@ -126,7 +129,8 @@ class Room:
                     slow=rules.slow,
                     wait=ready - now + 0.5,
                 )
-            self.spoke[person.id] = now
+            if not ask:
+                self.spoke[person.id] = now
 
     def with_rules(self, **changes: Any) -> str:
         """The rules with these changes, as the fact to keep."""
@@ -137,9 +141,16 @@ def _with_mentions(message: Message, known: dict[str, str]) -> Message:
     """The message, with who is named in it."""
     if not known or message.kind == "topic":
         return message
-    mentions = {known[word]: None for word in map(str.casefold, _WORDS.findall(message.text)) if word in known}
+    mentions = {known[word]: None for word in _words(message.text) if word in known}
     mentions.pop(message.author, None)
     return replace(message, mentions=tuple(mentions)) if mentions else message
+
+
+def _words(text: str) -> Iterator[str]:
+    """Those that may be names: "alice", also at the end of a sentence."""
+    for word in _WORDS.findall(cleaning.key(text)):
+        yield word
+        yield word.rstrip(".'’-")
 
 
 def room_name(typed: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import prise
 from prise import lan
 from prise.chat import joining
+from prise.chat.admission import Options
 from prise.chat.doors.entry import FRAMING, LIMITS
 from prise.chat.doors.lines import LineDoor
 from prise.chat.doors.objects import ObjectDoor
@@ -25,7 +26,7 @@ from prise.chat.doors.painter import Painter
 from prise.chat.events import Notice
 from prise.chat.explain import Explainer
 from prise.chat.files import Files
-from prise.chat.house import House, Options
+from prise.chat.house import House
 from prise.chat.operator import Operator
 from prise.chat.pace import USUAL, Rate
 from prise.chat.store import store_of

@@ -100,7 +100,7 @@ class Files:
             return _no(403, Notice("only operators may send files here"), translate=translate)
         try:
             room = self._room(person, request)
-            room.rules_for(person)
+            room.rules_for(person, ask=True)
             name = request.path.removeprefix("/")
             details = await self._uploads.take(name, request.headers.get("content-type", ""), body)
             try:

@@ -87,7 +87,9 @@ class Identities:
         tokens = {each: given for each, given in kept["tokens"].items() if each != cleaning.key(name)}
         tokens[cleaning.key(name)] = token
         newest = dict([*tokens.items()][-MOST_NAMES:])
-        write_private(self._path, json.dumps({"address": self._where, "last": name, "tokens": newest}, ensure_ascii=False))
+        write_private(
+            self._path, json.dumps({"address": self._where, "last": name, "tokens": newest}, ensure_ascii=False)
+        )
 
 
 class Typed:

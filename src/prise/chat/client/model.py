@@ -57,6 +57,7 @@ class Entry:
     at: float = 0.0
     calls: bool = False
     mine: bool = False
+    drawn: Any = None  # what the screen has made of it, for a width
 
     @property
     def number(self) -> int:
@@ -167,7 +168,9 @@ class Model:
 
     def find(self, typed: str) -> Room | None:
         key = cleaning.key(typed.removeprefix("#"))
-        return next((room for room in self.rooms.values() if key in (cleaning.key(room.name), cleaning.key(room.title))), None)
+        return next(
+            (room for room in self.rooms.values() if key in (cleaning.key(room.name), cleaning.key(room.title))), None
+        )
 
     # -- what the house says ---------------------------------------------------------------------------------------------
 
@@ -238,7 +241,9 @@ class Model:
             return
         entries = [entry for each in listed(given, "messages", 500) if (entry := self._entry(each)) is not None]
         first = room.first
-        older = [*takewhile(lambda entry: first == 0 or entry.number < first, entries)] if first or not room.other else []
+        older = (
+            [*takewhile(lambda entry: first == 0 or entry.number < first, entries)] if first or not room.other else []
+        )
         room.more = given.get("more") is True
         if older:
             room.prepend(older)
@@ -370,7 +375,12 @@ class Model:
         key = cleaning.key(name)
         room = self.rooms.get(key)
         if room is None:
-            if not name or len(name) > 200 or len(self.rooms) >= MOST_ROOMS or (name.startswith("@") and message is None):
+            if (
+                not name
+                or len(name) > 200
+                or len(self.rooms) >= MOST_ROOMS
+                or (name.startswith("@") and message is None)
+            ):
                 return None
             room = self.rooms[key] = Room(name)
         if message is not None and name.startswith("@"):
@@ -412,6 +422,5 @@ def _same(said: str, shown: str) -> bool:
 
 
 _KINDS = frozenset(
-    "welcome room message missed settled failed joined left renamed away parted announce notice hands history found rooms link "
-    "error".split()
+    ["welcome", "room", "message", "missed", "settled", "failed", "joined", "left", "renamed", "away", "parted", "announce", "notice", "hands", "history", "found", "rooms", "link", "error"]
 )

@@ -86,7 +86,12 @@ class Session:
     """
 
     def __init__(
-        self, connect: Callable[[], prise.Connector], model: Model, listener: Listener, wish: Wish, kept: Identities | None = None
+        self,
+        connect: Callable[[], prise.Connector],
+        model: Model,
+        listener: Listener,
+        wish: Wish,
+        kept: Identities | None = None,
     ) -> None:
         self.model = model
         self.wish = wish
@@ -115,11 +120,15 @@ class Session:
 
     def _say(self, pending: Pending) -> None:
         room = self.model.rooms.get(cleaning.key(pending.room))
-        self._send("say", {"room": room.title if room is not None else pending.room, "text": pending.text, "id": pending.id})
+        self._send(
+            "say", {"room": room.title if room is not None else pending.room, "text": pending.text, "id": pending.id}
+        )
 
     def do(self, command: str, room: Room | None) -> bool:
         """Has a command done; False when we are not connected: commands are not repeated."""
-        return self._send("do", {"command": command, "room": room.name} if room and not room.other else {"command": command})
+        return self._send(
+            "do", {"command": command, "room": room.name} if room and not room.other else {"command": command}
+        )
 
     def older(self, room: Room) -> bool:
         """Asks for what was said in a room before what is there, unless it has been asked for; False when it cannot."""
@@ -169,7 +178,9 @@ class Session:
                     try:
                         await self._listen(connection)
                     except prise.FrameError as error:
-                        raise Nonsense("the house does not keep to the protocol: {why}", why=error.sentence(translate)) from None
+                        raise Nonsense(
+                            "the house does not keep to the protocol: {why}", why=error.sentence(translate)
+                        ) from None
                     finally:
                         if loop.time() - since > WELL:
                             pauses = TRIES.pauses()
@@ -192,6 +203,11 @@ class Session:
 
     async def _enter(self, connection: prise.AsyncConnection) -> bool:
         """Says hello until we are in; False to give up. Raises NotLetIn, ConnectionLost."""
+        while not (self.model.name or self.wish.name):
+            name = await self._listener.answer("name", "")
+            if name is None:
+                return False
+            self.wish.name = name.strip()
         while True:
             await connection.send({"hello": self._hello()})
             kind, given = await self._receive(connection, ANSWER_TIME)
@@ -222,7 +238,13 @@ class Session:
         since = model.since()
         rooms = list(dict.fromkeys([*wish.rooms, *since]))
         fields: dict[str, Any] = {"name": name, "history": wish.history, "language": wish.language}
-        fields |= {"token": token, "passphrase": wish.passphrase, "password": wish.password, "since": since, "rooms": rooms}
+        fields |= {
+            "token": token,
+            "passphrase": wish.passphrase,
+            "password": wish.password,
+            "since": since,
+            "rooms": rooms,
+        }
         return {field: value for field, value in fields.items() if value or field == "history"}
 
     def _came_in(self, connection: prise.AsyncConnection, given: Any) -> None:

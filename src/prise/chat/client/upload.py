@@ -85,7 +85,9 @@ def upload(
     except OSError as error:
         if isinstance(error, prise.PriseError):
             raise
-        raise prise.UsageError("{path} cannot be read: {reason}", path=path, reason=error.strerror or str(error)) from None
+        raise prise.UsageError(
+            "{path} cannot be read: {reason}", path=path, reason=error.strerror or str(error)
+        ) from None
     _check(answer)
 
 

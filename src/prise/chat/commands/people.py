@@ -6,9 +6,10 @@ import time
 
 from prise import UsageError
 from prise.chat import cleaning, texts
+from prise.chat.admission import same
 from prise.chat.commands.base import Command, Order
 from prise.chat.events import Away, Hands
-from prise.chat.house import House, same
+from prise.chat.house import House
 from prise.chat.room import MOST_HANDS, Room
 from prise.locale import N_
 

@@ -14,8 +14,9 @@ from prise.chat import cleaning, commands, texts
 from prise.chat.doors.entry import LIMITS, MOST_TRIES, NAME_TIME, Speaker, harmless, host_of
 from prise.chat.doors.objects import ObjectDoor
 from prise.chat.doors.painter import Painter
+from prise.chat.errors import Denied
 from prise.chat.events import Event, Message, Notice
-from prise.chat.house import Denied, House
+from prise.chat.house import House
 from prise.chat.person import Person, Session
 from prise.chat.room import Room
 from prise.chat.store.archive import FIRST_ROOM
@@ -53,7 +54,7 @@ class LineSession(Session):
         return self._connection.unsent
 
     async def dismiss(self, why: Notice | None, again: bool) -> None:
-        await last_word(self._connection, _("Goodbye") if why is None else why.text(_))
+        await last_word(self._connection, _("Goodbye") if why is None else texts.line(why, _))
         await self._connection.close()
 
     async def join(self, room: Room) -> None:
@@ -104,8 +105,11 @@ class LineDoor:
         if first is None or not first.startswith(HELLO):
             await connection.send(question)
         for _try in range(MOST_TRIES):
-            typed, first = first or await self._answer(connection), None
+            typed, first = first if first is not None else await self._answer(connection), None
             if typed is None:
+                return None
+            if cleaning.is_end(typed):
+                await last_word(connection, _("Goodbye"))
                 return None
             if typed.startswith(HELLO):
                 await self._objects.converse(connection, typed)
@@ -140,9 +144,6 @@ class LineDoor:
         except prise.TooSlow:
             await last_word(connection, _("No nickname for {seconds:g} s. Goodbye").format(seconds=NAME_TIME))
             raise
-        if typed is not None and cleaning.is_end(typed):
-            await last_word(connection, _("Goodbye"))
-            return None
         return str(typed) if typed is not None else None
 
     async def _welcome(self, connection: prise.AsyncConnection, person: Person) -> LineSession:
@@ -178,6 +179,7 @@ class LineDoor:
                 if line.strip() == "/bot":
                     await self._objects.take_over(connection, session)
                     return
+                await speaker.in_turn()
                 await commands.obey(self._house, session, line)
             elif line.strip():
                 try:

@@ -18,8 +18,9 @@ from prise.chat import cleaning, commands
 from prise.chat.doors import shapes
 from prise.chat.doors.entry import LONGEST_LINE, MOST_TRIES, NAME_TIME, Speaker, harmless, host_of
 from prise.chat.doors.painter import Painter
-from prise.chat.events import Event, Message, Notice
-from prise.chat.house import Denied, House
+from prise.chat.errors import Denied
+from prise.chat.events import Event, Message, Notice, Plain
+from prise.chat.house import House
 from prise.chat.person import Person, Session
 from prise.chat.room import Room
 from prise.chat.store.archive import FIRST_ROOM
@@ -180,6 +181,7 @@ class ObjectDoor:
                     raise prise.UsageError("the first object is a hello, not {kind}", kind=kind)
                 hello = {"name": hello} if isinstance(hello, str) else shapes.mapping(hello)
                 language = shapes.text(hello, "language") or language
+                shapes.number(hello, "history", 0)
                 person = await self._house.enter(
                     shapes.text(hello, "name"),
                     token=shapes.text(hello, "token"),
@@ -199,8 +201,11 @@ class ObjectDoor:
             session = ObjectSession(self._house, person, connection, self._painter, language)
             try:
                 await self._welcome(session, hello)
+            except Denied as error:
+                await session.goodbye(Plain(error.sentence(session.translate)), False)
+                return None
             except BaseException:
-                self._house.leave(session)
+                self._house.leave(session, grace=True)
                 raise
             return session
         return None
@@ -284,7 +289,7 @@ async def _do(house: House, session: ObjectSession, speaker: Speaker, given: Any
     room = shapes.text(fields, "room")
     before = session.room
     if room and not room.startswith("@"):
-        session.room = house.find_room(room).name
+        session.room = house.readable_log(session.person, room)
     try:
         await commands.obey(house, session, line if line.startswith("/") else f"/{line}")
     finally:
@@ -319,7 +324,10 @@ async def _rooms(house: House, session: ObjectSession, speaker: Speaker, given: 
 
 
 async def _ping(house: House, session: ObjectSession, speaker: Speaker, given: Any) -> None:
-    session.send("pong", given)
+    try:
+        session.send("pong", given)
+    except (ValueError, RecursionError):  # 1e999 is read as infinity; reading goes a little deeper than writing
+        raise prise.UsageError("that cannot be sent back") from None
 
 
 _KINDS: dict[str, Callable[[House, ObjectSession, Speaker, Any], Any]] = {

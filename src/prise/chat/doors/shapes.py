@@ -19,6 +19,7 @@ from prise.chat.events import (
     Link,
     Message,
     Notice,
+    Parted,
     Renamed,
     RoomChanged,
 )
@@ -28,7 +29,7 @@ from prise.chat.room import Room
 if TYPE_CHECKING:
     from prise.chat.person import Session
 
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 Translate = Callable[[str], str]
 
 
@@ -50,6 +51,11 @@ def _shape(house: House, event: Event, translate: Translate) -> tuple[str, Any]:
             return "notice", {**given, "room": event.place} if event.place else given
         case Joined():
             return "joined", {"room": event.room, "name": event.name, "id": event.id, "at": event.at}
+        case Parted():
+            return "parted", {
+                "room": event.room,
+                "why": event.reason.text(translate) if event.reason is not None else "",
+            }
         case Left():
             why = event.reason.text(translate) if event.reason is not None else ""
             return "left", {"room": event.room, "name": event.name, "id": event.id, "at": event.at, "why": why}
@@ -138,12 +144,18 @@ def welcome(house: House, session: Session) -> dict[str, Any]:
 def parsed(text: str) -> tuple[str, Any]:
     """The kind of an object, and what it says. Raises UsageError."""
     try:
-        given = json.loads(text)
+        given = json.loads(text, parse_constant=_no_number)
+        if "\\u" in text:  # lone surrogates (\ud800) could not be sent again
+            given = json.loads(_dump(given).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict) or len(given) != 1:
         raise UsageError("send JSON objects with one key, their kind; see docs/chat-protocol.md")
     return next(iter(given.items()))
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError("NaN and Infinity are no JSON (RFC 8259, section 6)")
 
 
 def mapping(given: Any) -> dict[str, Any]:
@@ -159,7 +171,7 @@ def text(fields: dict[str, Any], name: str) -> str:
         return ""
     if not isinstance(given, str):
         raise UsageError("the field {name} must be a text", name=name)
-    return given.encode("utf-8", "replace").decode()  # lone surrogates (\ud800) could not be sent again
+    return given
 
 
 def number(fields: dict[str, Any], name: str, default: int) -> int:

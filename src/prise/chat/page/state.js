@@ -60,7 +60,6 @@ export class House {
       room.read = this.marks[name] ?? -1;
       if (sketch) this.replace(sketch, room);
       this.rooms.set(name, room);
-      if (!this.active) this.active = name;
       this.changed("rooms", null);
       if (sketch && this.active === name) this.changed("room", room);
     }

@@ -246,6 +246,8 @@ class Archive:
     async def search(self, words: str, rooms: Sequence[str], count: int) -> list[Message]:
         """See `Store.search`."""
         # Every word in quotes is a word, not a part of FTS5's query language; the star finds those that begin like it.
+        # SQLite takes text that is UTF-8, and FTS5 ends a query at NUL.
+        words = words.replace("\0", " ").encode(errors="replace").decode()
         query = " ".join('"{}"*'.format(word.replace('"', '""')) for word in words.split()[:20])
         if not query or not rooms:
             return []

@@ -186,8 +186,10 @@ class NatsStore(Store):
             await link.open()
             await self._compare(link)
             self._up_to_date = [False, False]
-            self._up_to_date[True] |= not await link.follow_facts()
-            self._up_to_date[False] |= not await link.follow(self._said)
+            if not await link.follow_facts():  # (what has arrived meanwhile may have set it already)
+                self._up_to_date[True] = True
+            if not await link.follow(self._said):
+                self._up_to_date[False] = True
             await self._until(lambda: all(self._up_to_date), link)
         except BaseException:
             await link.close()

@@ -122,11 +122,10 @@ class Link:
                 token=where.user if where.password is None else None,
                 user_credentials=where.credentials or None,
             )
-        except ImportError as error:  # credentials are signed with a package that nats-py has as an extra of its own
+        except ImportError:
+            await self.close()
             raise MissingExtra(
-                "the package {package} is not installed; get it with: pip install 'prise[{extra}]'",
-                package=error.name or "nkeys",
-                extra="nats",
+                "credentials are signed with the package nkeys, which is not installed; get it with: pip install nkeys"
             ) from None
         except (OSError, nats.errors.Error, TimeoutError, ValueError) as error:
             self._client = client
