@@ -58,7 +58,7 @@ def test_only_the_user_can_read_what_was_said(store: Path) -> None:
             alice.say("a secret")
             alice.sees("<alice> a secret")
         for path in store.parent.iterdir():  # the journal and the lock too
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
         for folder in (store.parent, store.parent.parent):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         chat.terminate()

@@ -15,6 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from prise import UsageError
 from prise.chat import cleaning
 from prise.chat.person import Person
 from prise.web.request import Body, HttpError, Request
@@ -57,10 +58,22 @@ class Files:
         self._who = who
         self._quota = quota
         self._types = [each.strip().lower() for each in types.split(",") if each.strip()]
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for each in folder.glob("*/.part"):  # of a server that was killed
-            shutil.rmtree(each.parent, ignore_errors=True)
-        self._used = sum(each.stat().st_size for each in folder.glob("*/*"))
+        self._used = 0
+
+    def open(self) -> None:
+        """Finds what is there already. Raises UsageError where there cannot be such a folder."""
+        folder = self.folder
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for each in folder.glob("*/.part"):  # of a server that was killed
+                shutil.rmtree(each.parent, ignore_errors=True)
+            self._used = sum(each.stat().st_size for each in folder.glob("*/*"))
+        except OSError as error:
+            raise UsageError(
+                "files cannot be kept in {folder}: {cause}; choose another store, or --uploads none",
+                folder=folder,
+                cause=error.strerror or error,
+            ) from error
         self._site = Site(folder, headers=_HEADERS, compress=False, max_age=86400)
 
     def allowed(self, person: Person) -> bool:

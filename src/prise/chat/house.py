@@ -266,7 +266,7 @@ class House(Admission):
             else:
                 together = tuple(group)
                 self.counts["messages"] += len(together)
-                self._room(name).take(together)
+                self._room(name).take(together, self.people.find)
 
     def _deliver(self, log: str, messages: Sequence[Message]) -> None:
         for each in dict.fromkeys(log.removeprefix("@").split(",")):

@@ -97,6 +97,9 @@ class Person:
     def show(self, events: Sequence[Event]) -> None:
         if self.ignored:
             events = tuple(each for each in events if not self._ignores(each))
+        if len(self.sessions) == 1:  # the usual case
+            self.sessions[0].show(events)
+            return
         for session in tuple(self.sessions):
             session.show(events)
 

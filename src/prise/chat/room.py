@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -88,14 +88,22 @@ class Room:
             if person is not but:
                 person.show(events)
 
-    def take(self, messages: Iterable[Message]) -> None:
-        """Messages that have arrived from the store: remembered and shown."""
-        known = {person.key: person.name for person in self.members.values()} if self.members else {}
-        fresh = tuple(_with_mentions(message, known) for message in messages if message.number > self.last)
+    def take(self, messages: Iterable[Message], find: Callable[[str], Person | Elsewhere | None]) -> None:
+        """Messages that have arrived from the store: remembered and shown. find: somebody by a name in any case."""
+        fresh = tuple(self._with_mentions(message, find) for message in messages if message.number > self.last)
         if fresh:
             self.recent.extend(fresh)
             self.last = fresh[-1].number
             self.show(fresh)
+
+    def _with_mentions(self, message: Message, find: Callable[[str], Person | Elsewhere | None]) -> Message:
+        """The message, with who of this room is named in it."""
+        if message.kind == "topic":
+            return message
+        named = map(find, dict.fromkeys(_words(message.text)))
+        mentions = {each.name: None for each in named if each is not None and each.id in self.members}
+        mentions.pop(message.author, None)
+        return replace(message, mentions=tuple(mentions)) if mentions else message
 
     def behind(self, number: int) -> list[Message] | None:
         """The messages behind this number, if all of them are still remembered here."""
@@ -135,15 +143,6 @@ class Room:
     def with_rules(self, **changes: Any) -> str:
         """The rules with these changes, as the fact to keep."""
         return str(replace(self.rules, **changes))
-
-
-def _with_mentions(message: Message, known: dict[str, str]) -> Message:
-    """The message, with who is named in it."""
-    if not known or message.kind == "topic":
-        return message
-    mentions = {known[word]: None for word in _words(message.text) if word in known}
-    mentions.pop(message.author, None)
-    return replace(message, mentions=tuple(mentions)) if mentions else message
 
 
 def _words(text: str) -> Iterator[str]:

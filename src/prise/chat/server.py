@@ -143,6 +143,8 @@ async def _serve(setting: Setting) -> None:
     # let in before the house is open: until then the loop is ours.
     await house.open()
     try:
+        if files is not None:
+            files.open()
         async with server:
             house.figures = lambda: _figures(server)
             _end_on_signals(house)

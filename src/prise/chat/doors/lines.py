@@ -40,14 +40,15 @@ class LineSession(Session):
         self.last_word: Notice | None = None
 
     def show(self, events: Sequence[Event]) -> None:
-        first = events[0] if events else None
-        if isinstance(first, Message) and (first.to or any(self.person.name in each.mentions for each in events)):  # type: ignore[union-attr]
+        if self.person.name in self._painter.called(events):
             data = b"".join(map(self._connection.encode, _lines(events, self.room, _, self.person.name)))
         else:
-            here = self.room
-            data = self._painter.bytes(events, self._connection, ("line", here), lambda each: _lines(each, here, _))
+            data = self._painter.bytes(events, self._connection, ("line", self.room), self._paint)
         if data:
             self._connection.post_encoded(data)
+
+    def _paint(self, events: Sequence[Event]) -> list[str]:
+        return _lines(events, self.room, _)
 
     @property
     def unsent(self) -> int:

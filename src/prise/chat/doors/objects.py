@@ -47,16 +47,18 @@ class ObjectSession(Session):
         self._house = house
         self._connection = connection
         self._painter = painter
-        self._language = language
+        self._way = ("object", language)
         self.behind: dict[str, int] = {}  # rooms by key -> the number that this program has got to
         self.history = HISTORY
         self.bot = False
 
     def show(self, events: Sequence[Event]) -> None:
-        paint = partial(shapes.painted, self._house, translate=self.translate)
-        data = self._painter.bytes(events, self._connection, ("object", self._language), paint)
+        data = self._painter.bytes(events, self._connection, self._way, self._paint)
         if data:
             self._connection.post_encoded(data)
+
+    def _paint(self, events: Sequence[Event]) -> list[str]:
+        return shapes.painted(self._house, events, self.translate)
 
     def send(self, kind: str, given: Any) -> None:
         """Posts one object."""

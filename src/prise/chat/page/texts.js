@@ -9,6 +9,7 @@ import { french } from "./fr.js";
 const LANGUAGES = { en: english, fr: french };
 
 let language = "en";
+let locale = "en"; // with the country, for dates and numbers
 let plural = new Intl.PluralRules(language);
 
 /** @returns {string} "en" or "fr" */
@@ -18,8 +19,9 @@ export function currentLanguage() {
 
 /** @param {string} wanted "auto": the browser's, if we have it */
 export function speak(wanted) {
-  const wishes = wanted === "auto" ? navigator.languages : [wanted];
-  language = wishes.map((each) => each.slice(0, 2).toLowerCase()).find((each) => each in LANGUAGES) ?? "en";
+  const wishes = wanted === "auto" ? navigator.languages : [navigator.languages.find((each) => each.startsWith(wanted)) ?? wanted];
+  locale = wishes.find((each) => each.slice(0, 2).toLowerCase() in LANGUAGES) ?? "en";
+  language = locale.slice(0, 2).toLowerCase();
   plural = new Intl.PluralRules(language);
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
@@ -38,13 +40,13 @@ export function t(key, values = {}) {
   if (typeof text === "object") text = text[plural.select(values.count ?? 0)] ?? text.other;
   return text.replace(/\{(\w+)\}/g, (whole, name) => {
     const value = values[name];
-    return value === undefined ? whole : typeof value === "number" ? value.toLocaleString(language) : String(value);
+    return value === undefined ? whole : typeof value === "number" ? value.toLocaleString(locale) : String(value);
   });
 }
 
 /** @param {number} at seconds @returns {string} 14:02 */
 export function clock(at) {
-  return new Date(at * 1000).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" });
+  return new Date(at * 1000).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" });
 }
 
 /** @param {number} at seconds @returns {string} today, yesterday, or the date */
@@ -55,12 +57,12 @@ export function day(at) {
   if (then.toDateString() === today.toDateString()) return t("day.today");
   if (then.toDateString() === yesterday.toDateString()) return t("day.yesterday");
   const year = then.getFullYear() === today.getFullYear() ? undefined : "numeric";
-  return then.toLocaleDateString(language, { weekday: "long", day: "numeric", month: "long", year });
+  return then.toLocaleDateString(locale, { weekday: "long", day: "numeric", month: "long", year });
 }
 
 /** @param {number} at seconds @returns {string} date and time */
 export function moment(at) {
-  return new Date(at * 1000).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+  return new Date(at * 1000).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
 }
 
 /** @param {number} bytes @returns {string} for people */
@@ -68,6 +70,6 @@ export function size(bytes) {
   let value = bytes;
   let unit = 0;
   for (; value >= 1000 && unit < 3; unit += 1) value /= 1000;
-  const number = value.toLocaleString(language, { maximumFractionDigits: value < 10 && unit ? 1 : 0 });
+  const number = value.toLocaleString(locale, { maximumFractionDigits: value < 10 && unit ? 1 : 0 });
   return `${number}\u00a0${t(["size.b", "size.kb", "size.mb", "size.gb"][unit])}`;
 }
