@@ -51,7 +51,7 @@ bench: $(VENV)/.ready-run  ## measures prise beside its peers; tables and plots 
 	@$(python) -m benchmarks $(ARGS)
 
 lock: $(VENV)/.ready-dev  ## recreates all locked requirements; UPGRADE=1 takes the newest versions
-	@$(lock) -o requirements/run.txt pyproject.toml --extra cli --extra uvloop --extra tls --extra ws requirements/build.in
+	@$(lock) -o requirements/run.txt pyproject.toml --extra cli --extra uvloop --extra tls --extra ws --extra web requirements/build.in
 	@$(lock) -o requirements/dev.txt pyproject.toml --all-extras requirements/build.in requirements/dev.in -c requirements/run.txt
 	@$(lock) -o benchmarks/requirements.txt benchmarks/requirements.in -c requirements/dev.txt
 
