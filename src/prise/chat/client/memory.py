@@ -1,7 +1,7 @@
 """What a client keeps in the user's files: who they are in each house (tokens, readable by them alone), and what they have typed.
 
-Everything is in `prise/chat` of the state directory (XDG_STATE_HOME, by default ~/.local/state; %LOCALAPPDATA% on Windows). What cannot be
-read or written is as if it were not there: a client works without.
+Everything is in `prise/chat` of the state directory (XDG_STATE_HOME, by default ~/.local/state; %LOCALAPPDATA% on Windows).
+What cannot be read or written is as if it were not there: a client works without.
 """
 
 from __future__ import annotations

@@ -1,126 +1,24 @@
 """What a client knows: the rooms it is in, what was said there, what is unread, and what it has said that is not settled yet.
 
-No I/O. A house may send anything: what is not of the right kind is left out, texts are made harmless for a terminal, and every table
-has a bound. `Model.take` is given each object and tells what is new to see.
+No I/O. A house may send anything: what is not of the right kind is left out (`fields`), and every table has a bound. `Model.take`
+is given each object and tells what is new to see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import Any
 
 from prise.chat import cleaning
+from prise.chat.client.fields import listed, moment, number, text
+from prise.chat.client.room import FAILED, STORED, Entry, Pending, Room
 from prise.chat.events import Announcement, Away, Event, Hands, Joined, Left, Message, Notice, Plain, Renamed
 
 MOST_ROOMS = 200
-MOST_ENTRIES = 5_000
-"""Things shown in one room, those that were scrolled back to included."""
 MOST_PEOPLE = 10_000
 MOST_COMMANDS = 200
 MOST_PENDING = 1_000
-LONGEST_TEXT = 20_000
-"""Characters; houses allow less."""
-
-SENDING, STORED, FAILED = "sending", "stored", "failed"
-
-
-def text(given: Any, name: str) -> str:
-    """A field that is a text, harmless for a terminal; "" where there is none."""
-    value = given.get(name) if isinstance(given, dict) else None
-    return cleaning.line(value[:LONGEST_TEXT].replace("\n", " ")) if isinstance(value, str) else ""
-
-
-def number(given: Any, name: str) -> int:
-    """A field that is a whole number from 0; 0 where there is none."""
-    value = given.get(name) if isinstance(given, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
-
-
-def moment(given: Any, name: str = "at") -> float:
-    """A field that is a time that clocks can show; 0.0 where there is none."""
-    value = given.get(name) if isinstance(given, dict) else None
-    return float(value) if isinstance(value, (int, float)) and 0 <= value < 2**36 else 0.0
-
-
-def listed(given: Any, name: str, most: int) -> list[Any]:
-    value = given.get(name) if isinstance(given, dict) else None
-    return value[:most] if isinstance(value, list) else []
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One thing to show in a room. calls: it is for us: we are named, or it is private. mine: said by us."""
-
-    event: Event
-    at: float = 0.0
-    calls: bool = False
-    mine: bool = False
-    drawn: Any = None  # what the screen has made of it, for a width
-
-    @property
-    def number(self) -> int:
-        return self.event.number if isinstance(self.event, Message) else 0
-
-
-@dataclass(slots=True, eq=False)
-class Pending:
-    """Something that we have said. state: sending, stored, failed. why: of a failure. shown: the message itself has come."""
-
-    id: str
-    room: str
-    text: str
-    state: str = SENDING
-    why: str = ""
-    shown: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Room:
-    """A room that we are in, or a private conversation (then `other` is the other one's name).
-
-    last: number of the newest message; known: what was the last one when we came, up to which nothing counts as unread; -1: we are not in yet. appended:
-    how many entries were ever added at the end. more: older messages can be asked for.
-    """
-
-    name: str
-    other: str = ""
-    topic: str = ""
-    people: dict[str, str] = field(default_factory=dict)
-    away: set[str] = field(default_factory=set)
-    entries: list[Entry] = field(default_factory=list)
-    pending: list[Pending] = field(default_factory=list)
-    last: int = 0
-    known: int = -1
-    unread: int = 0
-    calls: int = 0
-    appended: int = 0
-    more: bool = True
-    flags: frozenset[str] = frozenset()
-
-    @property
-    def title(self) -> str:
-        return f"@{self.other}" if self.other else self.name
-
-    @property
-    def first(self) -> int:
-        """Number of the oldest message here; 0 when there is none."""
-        return next((entry.number for entry in self.entries if entry.number), 0)
-
-    def append(self, entry: Entry) -> None:
-        self.entries.append(entry)
-        self.appended += 1
-        if len(self.entries) > MOST_ENTRIES:
-            del self.entries[: MOST_ENTRIES // 10]
-            self.more = True
-
-    def prepend(self, entries: list[Entry]) -> None:
-        """Older entries, as many as still fit."""
-        space = MOST_ENTRIES - len(self.entries)
-        self.entries[:0] = entries[max(0, len(entries) - space) :]
-        if space <= len(entries):
-            self.more = False
 
 
 @dataclass(slots=True)
@@ -241,16 +139,15 @@ class Model:
             return
         entries = [entry for each in listed(given, "messages", 500) if (entry := self._entry(each)) is not None]
         first = room.first
-        older = (
-            [*takewhile(lambda entry: first == 0 or entry.number < first, entries)] if first or not room.other else []
-        )
-        room.more = given.get("more") is True
+        older = [entry for entry in entries if not first or entry.number < first]
+        newer = [entry for entry in entries if first and entry.number > room.last]
+        if older or not newer:
+            room.more = given.get("more") is True and bool(older)
         if older:
-            room.prepend(older)
             room.last = max(room.last, older[-1].number)
-        for entry in entries[len(older) :]:  # of a private conversation: what was said while we were away
-            if entry.number > room.last:
-                self._new(room, entry, news)
+            room.prepend(older)
+        for entry in newer:  # in a private conversation, while we were away
+            self._new(room, entry, news)
 
     def _missed(self, given: Any, news: News) -> None:
         """What follows does not join what is there: the room begins anew behind the gap, and scrolling back loads it."""
@@ -265,9 +162,9 @@ class Model:
         if pending is not None:
             pending.state = STORED
             room = self.rooms.get(cleaning.key(pending.room))
-            if room is not None and pending in room.pending:
-                if pending.shown or number(given, "number") <= room.last:
-                    room.pending.remove(pending)
+            seen = room is not None and (pending.shown or number(given, "number") <= room.last)
+            if room is not None and seen and pending in room.pending:
+                room.pending.remove(pending)
 
     def _failed(self, given: Any, news: News) -> None:
         pending = self.pending.pop(text(given, "id"), None)
@@ -300,6 +197,7 @@ class Model:
             return
         for pending in room.pending:
             self.pending.pop(pending.id, None)
+            pending.state = FAILED
         if self.current is room:
             self.current = None
             if self.rooms:
@@ -422,5 +320,8 @@ def _same(said: str, shown: str) -> bool:
 
 
 _KINDS = frozenset(
-    ["welcome", "room", "message", "missed", "settled", "failed", "joined", "left", "renamed", "away", "parted", "announce", "notice", "hands", "history", "found", "rooms", "link", "error"]
+    {
+        *("welcome", "room", "message", "missed", "settled", "failed", "joined", "left", "renamed", "away", "parted"),
+        *("announce", "notice", "history", "hands", "found", "rooms", "link", "error"),
+    }
 )

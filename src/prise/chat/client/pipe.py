@@ -1,20 +1,22 @@
 """The client without a screen: each line of standard input is said, and what is said is printed, one line each.
 
-A line is never a command here: what comes from a log or a program cannot kick anybody. It ends when the input has ended and the house has
-stored all of it.
+A line is never a command here: what comes from a log or a program cannot kick anybody. It ends when the input has ended and
+the house has stored all of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
 import os
-import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import prise
-from prise.chat.client.model import FAILED, Entry, Model, News, Pending, Room
+from prise.chat.client.model import Model, News
+from prise.chat.client.room import Entry, Room
 from prise.chat.client.session import Session
 from prise.chat.events import Message
 from prise.chat.texts import line
@@ -26,12 +28,11 @@ MOST_UNSETTLED = 50
 Say = Callable[[str], None]
 
 
-class NotSaid(prise.PeerError):
-    """The house has refused lines."""
-
-
 class Pipe:
-    """A `session.Listener` for pipes. tell: says something to the user, on stderr. asked: passphrase and password, as far as known."""
+    """A `session.Listener` for pipes.
+
+    tell: says something to the user, on stderr. secrets: "passphrase" and "password", as far as they are known.
+    """
 
     def __init__(self, tell: Say, as_json: bool, secrets: dict[str, str], url: Callable[[str], str]) -> None:
         self._tell = tell
@@ -54,8 +55,12 @@ class Pipe:
                 for room, entry in news.entries:
                     self._show(room, entry)
         except OSError as error:  # nobody reads any more
-            if not self.failed.done():
-                self.failed.set_exception(error)
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Ends it all."""
+        if not self.failed.done():
+            self.failed.set_exception(error)
 
     def _show(self, room: Room | None, entry: Entry) -> None:
         text = described(entry, self._url)
@@ -123,7 +128,7 @@ async def _speak(session: Session, pipe: Pipe, model: Model) -> int:
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue()
     space = asyncio.Semaphore(MOST_UNSETTLED)
-    _read(loop, lines, space)
+    _read(loop, lines, space, pipe.fail)
     await pipe.ready.wait()
     code = 0
     while (said := await lines.get()) is not None:
@@ -145,20 +150,36 @@ def _complain(pipe: Pipe) -> int:
     return 1 if reasons else 0
 
 
-def _read(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str | None], space: asyncio.Semaphore) -> None:
-    """Puts the lines of stdin into the queue, None at the end; a thread, since files and terminals are not for a poller."""
-    import threading
+def _read(
+    loop: asyncio.AbstractEventLoop,
+    lines: asyncio.Queue[str | None],
+    space: asyncio.Semaphore,
+    failed: Callable[[Exception], object],
+) -> None:
+    """Puts the lines of stdin into the queue, None at the end; a thread, since files and terminals are not for a poller.
+
+    It reads the descriptor itself: a daemon thread in `sys.stdin` would hold its lock when the interpreter ends.
+    """
 
     def put(line: str | None) -> None:
         asyncio.run_coroutine_threadsafe(_put(lines, line, space), loop).result()
 
     def read() -> None:
+        decoder = prise.Lines().decoder(prise.Limits().message_size)
         try:
-            for data in iter(sys.stdin.buffer.readline, b""):
-                put(data.decode(errors="replace").rstrip("\r\n"))
+            while data := os.read(0, 65536):
+                for line in decoder.feed(data):
+                    put(line.decode(errors="replace").rstrip("\r"))
+                while decoder.more:
+                    for line in decoder.feed(b""):
+                        put(line.decode(errors="replace").rstrip("\r"))
+            for line in decoder.end():
+                put(line.decode(errors="replace").rstrip("\r"))
             put(None)
-        except (RuntimeError, ValueError, OSError, asyncio.CancelledError):
+        except (RuntimeError, OSError, asyncio.CancelledError, concurrent.futures.CancelledError):
             pass  # the loop has ended
+        except prise.PriseError as error:
+            loop.call_soon_threadsafe(failed, error)
 
     threading.Thread(target=read, name="stdin", daemon=True).start()
 
@@ -167,6 +188,3 @@ async def _put(lines: asyncio.Queue[str | None], line: str | None, space: asynci
     if line is not None:
         await space.acquire()
     lines.put_nowait(line)
-
-
-__all__ = ["FAILED", "NotSaid", "Pending", "Pipe", "described", "run"]

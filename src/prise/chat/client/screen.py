@@ -1,15 +1,15 @@
 """The client on the whole terminal: messages above, a line about the state, and below it the line that is typed.
 
-What arrives is drawn into its own area, so it never comes between what is typed. The house is listened to in the same asyncio loop.
+What arrives is drawn into its own area, so it never comes between what is typed. The house is listened to in the same
+asyncio loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from prompt_toolkit.application import Application
@@ -36,20 +36,24 @@ from prompt_toolkit.styles import Style
 import prise
 from prise.chat.client.input import OURS, SECRET, KeptHistory, Words
 from prise.chat.client.keys import bindings
-from prise.chat.client.memory import Identities
-from prise.chat.client.model import Entry, Model, News, Room
-from prise.chat.client.session import Session, Wish
-from prise.chat.client.upload import upload, web_url
+from prise.chat.client.model import Model, News
+from prise.chat.client.room import Entry, Room
+from prise.chat.client.session import Session
+from prise.chat.client.upload import in_thread, length_of, path_of, upload, web_url
 from prise.chat.client.view import MessageArea
 from prise.chat.events import Plain
 from prise.chat.texts import size
+from prise.locale import N_
 from prise.locale import translate as _
 
 LAST_WORDS = 2.0
 """Seconds that leaving waits for what is not settled yet."""
 ASK_ABOVE = 3
+"""Pasted lines that are said without a question."""
 MOST_PASTED = 500
 """Lines pasted at once."""
+
+FLAGS = {"locked": N_("locked"), "muted": N_("muted"), "slow": N_("slow")}
 
 STYLE = Style.from_dict(
     {
@@ -77,7 +81,7 @@ class Screen:
         self._uploading = ""
         self._question: tuple[str, bool, asyncio.Future[str | None]] | None = None
         self._wanted = ""  # the room of our last /join
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self.tasks: set[asyncio.Future[Any]] = set()
         self.area = MessageArea(self.room, lambda: self.model.name, lambda url: web_url(where, url), self._older)
         self.buffer = Buffer(multiline=False, history=KeptHistory(), completer=Words(self.model))
         self.app = self._application()
@@ -117,7 +121,7 @@ class Screen:
 
     def _status(self) -> StyleAndTextTuples:
         model, room = self.model, self.room()
-        flags = "".join(f" [{_(flag)}]" for flag in sorted(room.flags))
+        flags = "".join(f" [{_(FLAGS[flag])}]" for flag in sorted(room.flags))
         people = f" ({len(room.people)})" if room.people else ""
         here = f" {model.house} │ #{room.name}{people}{flags}" if not room.other else f" {model.house} │ {room.title}"
         parts: StyleAndTextTuples = [("class:status", f"{here} │ {model.name}" if room.title else f" {self._where}")]
@@ -306,56 +310,38 @@ class Screen:
     # -- files -----------------------------------------------------------------------------------------------------------
 
     async def _send_file(self, typed: str) -> None:
-        path, room, model = Path(typed).expanduser(), self.model.current, self.model
+        path, room, model = path_of(typed), self.model.current, self.model
         if not typed or room is None or room.other:
             self.note(_("write /send FILE, in a room"))
         elif not model.uploads:
             self.note(_("this house takes no files from you"))
         elif self._uploading:
             self.note(_("another file is being sent; wait until it is done"))
-        elif path.is_file() and path.stat().st_size > model.most_upload > 0:
+        elif length_of(path) > model.most_upload > 0:
             self.note(_("{name} is larger than {most}").format(name=path.name, most=size(model.most_upload)))
         else:
             self._uploading = path.name
             try:
-                await self._upload(path, room.name)
+                where, connect, token = self._where, self._connect_bytes, self.session.token
+                show = partial(self._sent, path.name)
+                await in_thread(lambda: upload(path, room.name, token, where, connect, show))
             except prise.PriseError as error:
                 self.note(error.sentence(_))
             finally:
                 self._uploading = ""
                 self.app.invalidate()
 
-    def _upload(self, path: Path, room: str) -> asyncio.Future[None]:
-        """In a thread that does not keep the program alive."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def show(sent: int, total: int) -> None:
-            self._uploading = f"{path.name} {100 * sent // max(total, 1)} %"
-            self.app.invalidate()
-
-        def finish(error: Exception | None) -> None:
-            if not done.done():
-                done.set_exception(error) if error is not None else done.set_result(None)
-
-        def send() -> None:
-            error: Exception | None = None
-            try:
-                upload(path, room, self.session.token, self._where, self._connect_bytes, show)
-            except Exception as failure:
-                error = failure
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(finish, error)
-
-        threading.Thread(target=send, name="upload", daemon=True).start()
-        return done
+    def _sent(self, name: str, sent: int, total: int) -> None:
+        """From the thread that sends."""
+        self._uploading = f"{name} {100 * sent // max(total, 1)} %"
+        self.app.invalidate()
 
     # -- the end ---------------------------------------------------------------------------------------------------------
 
     def soon(self, what: Any) -> None:
         task = asyncio.ensure_future(what)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def leave(self) -> None:
         self.soon(self._leave())
@@ -367,48 +353,3 @@ class Screen:
         await self.session.leave()
         if self.app.is_running and not self.app.is_done:
             self.app.exit()
-
-
-def run(
-    connect: Callable[[], prise.Connector],
-    connect_bytes: Callable[[prise.Address], prise.Connector],
-    where: prise.Address,
-    wish: Wish,
-    kept: Identities,
-) -> tuple[int, int]:
-    """Until the person leaves. Returns the exit code, and how many messages were not settled. Raises what `Session.run` raises."""
-    return asyncio.run(_run(connect, connect_bytes, where, wish, kept))
-
-
-async def _run(
-    connect: Callable[[], prise.Connector],
-    connect_bytes: Callable[[prise.Address], prise.Connector],
-    where: prise.Address,
-    wish: Wish,
-    kept: Identities,
-) -> tuple[int, int]:
-    screen = Screen(where, connect_bytes)
-    screen.session = Session(connect, screen.model, screen, wish, kept)
-    listening = asyncio.create_task(screen.session.run())
-    started = asyncio.create_task(screen.started.wait())
-    drawing: asyncio.Task[None] | None = None
-    try:
-        # The terminal is taken when there is somebody to talk to.
-        await asyncio.wait((listening, started), return_when=asyncio.FIRST_COMPLETED)
-        if started.done():
-            drawing = asyncio.create_task(screen.app.run_async())
-            await asyncio.wait((listening, drawing), return_when=asyncio.FIRST_COMPLETED)
-            if drawing.done():
-                drawing.result()
-        if listening.done():
-            listening.result()
-        return screen.code, len(screen.model.pending)
-    finally:
-        if drawing is not None and not drawing.done():
-            if screen.app.is_running and not screen.app.is_done:
-                screen.app.exit()
-            await asyncio.wait((drawing,), timeout=LAST_WORDS)
-        rest = [each for each in (listening, started, *screen._tasks) if not each.done()]
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)

@@ -1,7 +1,7 @@
 """The connection of a client: comes in, listens, and comes back by itself, as the same person, behind what it has seen.
 
-What is said has an id and is sent again after a lost connection until the house has settled it, so nothing is lost and nothing said twice.
-There is no terminal here: `Listener` is told what happens, and asked for a name or a passphrase.
+What is said has an id and is sent again after a lost connection until the house has settled it, so nothing is lost and nothing
+said twice. There is no terminal here: `Listener` is told what happens, and asked for a name or a passphrase.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any, Protocol
 
 import prise
 from prise.chat import cleaning
+from prise.chat.client.fields import text
 from prise.chat.client.memory import Identities
-from prise.chat.client.model import MOST_PENDING, Model, News, Pending, Room, text
+from prise.chat.client.model import MOST_PENDING, Model, News
+from prise.chat.client.room import Pending, Room
 from prise.locale import translate
 
 LIMITS = prise.Limits(
@@ -305,9 +307,8 @@ class Session:
         news = self.model.take(kind, given)
         if kind in ("settled", "failed", "parted", "left"):
             self.settled.set()
-        if kind == "renamed" and self._kept is not None and self.token and self.model.name:
-            if isinstance(given, dict) and text(given, "id") == self.model.id:
-                self._kept.keep(self.model.name, self.token)
+        if kind == "renamed" and self._kept is not None and self.token and text(given, "id") == self.model.id:
+            self._kept.keep(self.model.name, self.token)
         self._listener.news(kind, given, news)
 
     async def all_settled(self, most: int = 0) -> None:

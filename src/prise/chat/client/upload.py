@@ -1,13 +1,16 @@
 """A file for everybody in a room: HTTP PUT (RFC 9110) to the house's own port, through a blocking connection in a thread.
 
-The address and its TLS are those of the conversation, whatever it is (a Unix path, tls with a pin, wss), so it is written by hand over
-`prise.connect`: one request, one answer, then the connection ends.
+The address and its TLS are those of the conversation, whatever it is (a Unix path, tls with a pin, wss), so it is written by
+hand over `prise.connect`: one request, one answer, then the connection ends.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import mimetypes
+import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 import prise
-from prise.chat.client.model import text
+from prise.chat.client.fields import text
 
 PIECE = 64 * 1024
 LONGEST_ANSWER = 64 * 1024
@@ -56,8 +59,8 @@ def upload(
 ) -> None:
     """Sends a file, which the house then shows in the room. Blocking.
 
-    connect: makes a connector with the framing `chunks`. progress: told bytes sent, and all of them; from this thread. Raises UsageError
-    for a file that cannot be read or that the house refuses (with its reason), PeerError.
+    connect: makes a connector with the framing `chunks`. progress: told bytes sent, and all of them; from this thread.
+    Raises UsageError for a file that cannot be read or that the house refuses (with its reason), PeerError.
     """
     try:
         with open(path, "rb") as file:
@@ -136,3 +139,42 @@ def _check(answer: bytes) -> None:
     if why:
         raise prise.UsageError("the house does not take the file: {why}", why=why)
     raise prise.UsageError("the house does not take the file: HTTP status {status}", status=words[1].decode())
+
+
+def path_of(typed: str) -> Path:
+    """The path that a person means; ~ is the home directory."""
+    return Path(os.path.expanduser(typed))
+
+
+def length_of(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def in_thread(action: Callable[[], None]) -> asyncio.Future[None]:
+    """Runs something that blocks, in a thread that does not keep the program alive."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: Exception | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    def run() -> None:
+        failure: Exception | None = None
+        try:
+            action()
+        except Exception as error:
+            failure = error
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(finish, failure)
+
+    threading.Thread(target=run, name="upload", daemon=True).start()
+    return done

@@ -1,6 +1,6 @@
 """The messages of a room as rows of a terminal: wrapped, coloured, with a line where a day begins; scrolled by rows.
 
-Only what is on the screen is made, from the bottom up; what was made of an entry is kept with it as long as the width is the same.
+Only what is on the screen is made, from the bottom up; what was made of an entry is kept with it while the width is the same.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 from prompt_toolkit.utils import get_cwidth
 
 from prise.chat import cleaning
-from prise.chat.client.model import FAILED, Entry, Pending, Room
 from prise.chat.client.pipe import described
+from prise.chat.client.room import FAILED, Entry, Pending, Room
 from prise.chat.events import Announcement, Message
 from prise.locale import translate as _
 
-COLOURS = (
-    ["ansired", "ansigreen", "ansiyellow", "ansiblue", "ansimagenta", "ansicyan", "ansibrightred", "ansibrightgreen", "ansibrightmagenta"]
+COLOURS = tuple(
+    f"ansi{each}"
+    for each in ("red", "green", "yellow", "blue", "magenta", "cyan", "brightred", "brightgreen", "brightmagenta")
 )
 INDENT = 6
 WHEEL = 3
