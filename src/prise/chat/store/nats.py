@@ -6,23 +6,22 @@ is killed. Facts are in a bucket (JetStream's key-value store), copied in the sa
 
 While a node is cut off it takes nothing. What was on its way then is sent again, in its order and under the same id, by which
 JetStream knows what it has; but first the node reads what became of it. `natslink` is one connection, `natssayings` what is on
-its way, `natspresence` who is where, `natswire` and `natsstream` how it is all written and kept.
+its way there, `natscopy` what comes back, `natspresence` who is where, `natswire` and `natsstream` how it is written and kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from prise import ConnectError, PriseError, UsageError
 from prise.chat.events import Message
-from prise.chat.store.archive import Archive, Batch, Fact
+from prise.chat.store.archive import Archive, Batch, Fact, Item
 from prise.chat.store.base import House, Store
+from prise.chat.store.natscopy import Arrival, Copy
 from prise.chat.store.natsfollow import TICK
 from prise.chat.store.natslink import Link
 from prise.chat.store.natspresence import Presence
@@ -36,24 +35,6 @@ STOP_TIME = 5.0
 
 PAUSES = (0.0, 0.2, 0.5, 1.0)
 """Seconds before each attempt to find the others again; the last one before all further ones."""
-
-CHUNK = 500
-"""Of what arrives, so much goes to the archive together, and is there as a whole or not at all."""
-
-MOST_ARRIVING = 4 * CHUNK
-"""What may wait for the archive; then the stream waits."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """Something of the stream or, fact, of the bucket. item: for the archive; None: nothing that it needs. number: there.
-    last: the node is up to date then."""
-
-    item: Message | Fact | None
-    number: int
-    id: str = ""
-    fact: bool = False
-    last: bool = False
 
 
 class NatsStore(Store):
@@ -79,8 +60,7 @@ class NatsStore(Store):
         self._heard: set[str] = set()  # keys of which the bucket has told
         self._said = 0  # the last number of the stream that is in the archive
         self._noted = 0  # and of the bucket
-        self._arriving: deque[_Arrival] = deque()
-        self._chunk: list[_Arrival] = []  # what the archive has in hand
+        self._copy = Copy(archive, self._taken, self._not_taken)
         self._up_to_date = [False, False]  # of messages, of facts
         self._news = asyncio.Event()  # replaced each time it is set
 
@@ -127,6 +107,7 @@ class NatsStore(Store):
                 await self._link.flush()
             await self._link.close()
         self._cut = self._cut or PriseError("the store is closed")
+        self._copy.clear()
         await asyncio.to_thread(self._archive.close)
         await asyncio.sleep(0)  # what the last chunk has reported
 
@@ -154,30 +135,40 @@ class NatsStore(Store):
                 attempt += 1
                 try:
                     link = await self._join()
-                except PriseError as error:
-                    log.info("%s", error)
+                except UsageError as error:  # it does not go away by itself
+                    self._say_cut_off(error)
+                    continue
+                except PriseError:
+                    continue
+                except Exception as error:  # nobody else would hear of it, and the node would be cut off for ever
+                    log.error("the backplane", exc_info=error)
                     continue
                 self._cut = None
                 self._sayings.send_again()
                 self._settle()
-                log.warning("joined to the backplane again")
+                log.info("joined to the backplane again")
                 self._house.linked(None)
                 await self._meet(link)
 
     def _cut_off(self, cause: PriseError) -> None:
-        self._cut = ConnectError(
+        self._say_cut_off(cause)
+        self._sayings.cut()
+        self._copy.clear()
+        self._announce()
+
+    def _say_cut_off(self, cause: PriseError) -> None:
+        cut = ConnectError(
             "this server is cut off from the others ({cause}); nothing can be said until it is back", cause=cause
         )
-        log.warning("%s", self._cut)
-        self._sayings.cut()
-        self._arriving.clear()  # it comes again
-        self._house.linked(self._cut)
-        self._announce()
+        if str(cut) != str(self._cut):
+            self._cut = cut
+            log.info("%s", cut)
+            self._house.linked(cut)
 
     async def _join(self) -> Link:
         """A new link, once all that was said meanwhile is in the archive. Raises PriseError."""
-        await self._until(lambda: not self._chunk)
-        self._arriving.clear()
+        await self._until(lambda: self._copy.idle)
+        self._copy.clear()
         self._foreseen = dict(self._facts)
         self._noted = 0
         link = self._link = Link(self.backplane, self)
@@ -218,9 +209,10 @@ class NatsStore(Store):
                 "{count} messages are missing on this server: the backplane had forgotten them when it came back",
                 count=missing,
             )
-            log.warning("%s", lost)
             if self._started:
                 self._house.linked(lost)
+            else:  # nobody is there yet
+                log.warning("%s", lost)
 
     async def _is_here(self, data: bytes | None) -> bool:
         """False when the archive has something else under the number of the last message."""
@@ -268,7 +260,7 @@ class NatsStore(Store):
         self._heard.add(key)
         fact = Fact(key, value) if self._foreseen.get(key, "") != value else None
         self._foreseen[key] = value
-        await self._take(_Arrival(fact, revision, fact=True, last=not pending))
+        await self._take(Arrival(fact, revision, fact=True, last=not pending))
 
     def _learn(self, facts: Mapping[str, str]) -> None:
         for key, value in facts.items():
@@ -309,50 +301,32 @@ class NatsStore(Store):
             id, message = unpacked(data, number)
         except ValueError:
             log.warning("the backplane: number %d is not a message of a chat", number)
-        await self._take(_Arrival(message, number, id, last=not pending or number >= self._link.last))
+        await self._take(Arrival(message, number, id, last=not pending or number >= self._link.last))
 
-    async def _take(self, arrival: _Arrival) -> None:
+    async def _take(self, arrival: Arrival) -> None:
         if self._link is None or self._link.lost.done():
             return  # what comes before it may be missing
-        self._arriving.append(arrival)
-        self._pass_on()
-        await self._until(lambda: len(self._arriving) <= MOST_ARRIVING)
-
-    def _pass_on(self) -> None:
-        """A chunk goes to the archive when the one before is there: so what fails is not overtaken."""
-        while not self._chunk and self._arriving:
-            self._chunk = [self._arriving.popleft() for _ in range(min(CHUNK, len(self._arriving)))]
-            items = [arrival.item for arrival in self._chunk if arrival.item is not None]
-            if items:
-                self._archive.add_all(items)
-            else:
-                self._take_over(Batch([], []))
+        self._copy.add(arrival)
+        await self._until(lambda: not self._copy.full)
 
     def _report(self, batch: Batch) -> None:
         """In the archive's thread."""
         with suppress(RuntimeError):  # the loop is over, and with it everybody who could hear
-            self._loop.call_soon_threadsafe(self._stored, batch)
+            self._loop.call_soon_threadsafe(self._reported, batch)
 
-    def _stored(self, batch: Batch) -> None:
-        self._take_over(batch)
-        self._pass_on()
+    def _reported(self, batch: Batch) -> None:
+        self._copy.reported(batch)
         self._settle()
 
-    def _take_over(self, batch: Batch) -> None:
-        """The chunk is in the archive, or cannot be stored there."""
-        chunk, self._chunk = self._chunk, []
-        failed = next((error for _, error in batch.done if error is not None), None)
-        if failed is not None:
-            self._arriving.clear()
-            if self._link is not None:
-                self._link.lose(failed)
-            return
+    def _not_taken(self, error: PriseError) -> None:
+        if self._link is not None:
+            self._link.lose(error)
+
+    def _taken(self, arrivals: Sequence[tuple[Arrival, Item | None]], fresh: Sequence[Message]) -> None:
         if self._link is not None:
             self._link.alive()
-        kept = iter(batch.done)
         facts: dict[str, str] = {}
-        for arrival in chunk:
-            item = next(kept)[0] if arrival.item is not None else None
+        for arrival, item in arrivals:
             if isinstance(item, Fact):
                 facts[item.key] = item.value
             elif item is not None:
@@ -366,8 +340,8 @@ class NatsStore(Store):
             self._up_to_date[arrival.fact] |= arrival.last
         if facts:
             self._learn(facts)
-        if batch.fresh and self._started:
-            self._house.arrived(batch.fresh)
+        if fresh and self._started:
+            self._house.arrived(fresh)
 
     # -- reading, and who is where -----------------------------------------------------------------------------------------------
 

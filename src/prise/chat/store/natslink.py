@@ -77,7 +77,7 @@ class Link:
         from prise.chat.store import natsstream
 
         where = self.backplane
-        client = self._client = await self._dial()
+        client = await self._dial()
         version = client.connected_server_version
         if (version.major, version.minor) < (2, 9):
             raise UsageError(
@@ -105,7 +105,7 @@ class Link:
                 extra="nats",
             ) from None
         where = self.backplane
-        client = Client()
+        client = self._client = Client()
         try:
             await client.connect(
                 list(where.servers),
@@ -128,7 +128,6 @@ class Link:
                 "credentials are signed with the package nkeys, which is not installed; get it with: pip install nkeys"
             ) from None
         except (OSError, nats.errors.Error, TimeoutError, ValueError) as error:
-            self._client = client
             await self.close()
             # "no servers" says less than the reason of the last attempt.
             cause = error if not isinstance(error, nats.errors.NoServersError) else self._trouble or error
