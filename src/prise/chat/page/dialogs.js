@@ -64,7 +64,7 @@ export class Dialogs {
   help() {
     const { house } = this.app;
     const pairs = (list) => list.flatMap(([key, text]) => [el("dt", {}, el("kbd", { text: key })), el("dd", { text })]);
-    byId("help-keys").replaceChildren(...pairs(KEYS.map(([key, text]) => [key, t(text)])));
+    byId("help-keys").replaceChildren(...pairs(KEYS.map(([key, text]) => [keyNames(key), t(text)])));
     byId("help-commands").replaceChildren(
       ...pairs(house.commands.map((command) => [`/${command.name} ${command.arguments}`.trim(), command.help])),
     );
@@ -215,6 +215,11 @@ export class Dialogs {
       ),
     );
   }
+}
+
+/** @param {string} keys @returns {string} as they are written on the reader's keyboard */
+function keyNames(keys) {
+  return keys.replace(/Enter|Shift|Esc|End/g, (name) => t(`keyname.${name}`));
 }
 
 /** @param {HTMLElement} dialog @param {PointerEvent} event */

@@ -16,8 +16,8 @@ export class Drawers {
       matchMedia(query).addEventListener("change", () => this.show(""));
     }
     byId("backdrop").addEventListener("click", () => this.show(""));
-    byId("backdrop").parentElement?.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !this.open) return;
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.open || document.querySelector("dialog[open]")) return;
       event.stopPropagation();
       this.show("");
     });

@@ -24,7 +24,7 @@ export function rows(room, outgoing, me, options) {
   let day = "";
   let author = ""; // whose message stands above
   let at = 0;
-  let divided = !room.divider;
+  let divided = room.divider < 0;
   const put = (kind, key, item, continued, version) =>
     found.push({ key, kind, item, continued, version: `${options.style} ${continued} ${version}` });
 

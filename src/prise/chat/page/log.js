@@ -155,7 +155,7 @@ export class Log {
       if (room.more && room.first && this.box.scrollTop < NEAR) house.ask(room, "older");
       else if (!room.atEnd && this.belowEnd() < NEAR) house.ask(room, "newer");
     }
-    if (room.following) this.app.seen();
+    if (room.following) this.app.reading.seen();
     byId("to-end").hidden = room.following;
     byId("to-end-text").textContent = room.unread ? t("new.count", { count: room.unread }) : t("new.jump");
   }

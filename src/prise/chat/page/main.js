@@ -10,18 +10,17 @@ import { Drawers } from "./drawers.js";
 import { Entry } from "./entry.js";
 import { listenToKeys } from "./keys.js";
 import { Log } from "./log.js";
-import { announce, beep, notify, title } from "./notify.js";
+import { announce, beep } from "./notify.js";
 import { Outbox } from "./outbox.js";
 import { People } from "./people.js";
 import { applyTheme, forget, keep, keepOutbox, kept, keptOutbox } from "./preferences.js";
+import { Reading } from "./reading.js";
 import { Search } from "./search.js";
 import { Sidebar } from "./sidebar.js";
 import { House } from "./state.js";
 import { Status } from "./status.js";
 import { speak, t } from "./texts.js";
 import { Uploads } from "./uploads.js";
-
-const MOST_REPEATED = 3; // lines of a flood that screen readers are given in one second
 
 class App {
   constructor() {
@@ -30,7 +29,7 @@ class App {
     speak(kept.language);
     const address = new URL("chat", location.href.replace(/[?#].*/, "").replace(/^http/, "ws"));
     this.connection = new Connection(address.href, {
-      opened: () => this.hello(),
+      opened: () => this.asking || this.hello(),
       received: (object) => this.received(object),
       changed: () => this.phase(),
     });
@@ -48,15 +47,14 @@ class App {
     this.composer = new Composer(this);
     this.uploads = new Uploads(this);
     this.search = new Search(this);
+    this.reading = new Reading(this);
     this.log = new Log(this);
     this.entry = new Entry((given) => this.enter(given));
     this.before = undefined; // the room that was shown
-    this.roomsFrame = this.second = this.spoken = 0;
+    this.roomsFrame = 0;
+    this.asking = false; // the house wants to know more before it lets us in
     listenToKeys(this);
     addEventListener("online", () => this.connection.retry());
-    document.addEventListener("visibilitychange", () => this.attention());
-    addEventListener("focus", () => this.attention());
-    addEventListener("blur", () => this.attention());
     if (kept.name && kept.token) this.connection.start();
     else this.entry.show();
   }
@@ -71,6 +69,7 @@ class App {
   enter(given) {
     if (given.name !== kept.name) forget(); // somebody else
     this.given = given;
+    this.asking = false;
     if (!this.hello()) this.connection.phase.phase === "waiting" ? this.connection.retry() : this.connection.start();
   }
 
@@ -96,6 +95,7 @@ class App {
 
   /** @private */
   denied({ code, why }) {
+    this.asking = true;
     if (code === "banned" || code === "full") this.connection.stop();
     this.entry.deny(code, why);
   }
@@ -121,6 +121,7 @@ class App {
   phase() {
     const { phase } = this.connection.phase;
     if (phase !== "open") this.house.lost();
+    if (this.asking && phase === "waiting") return this.connection.stop(); // the next try is the reader's
     if (this.entry.shown && phase === "waiting") this.entry.say(t("entry.unreachable"));
     if (!this.entry.shown) this.refresh();
   }
@@ -151,7 +152,7 @@ class App {
     else if (what === "rooms") this.rooms();
     else if (what === "log") this.logged(shown);
     else if (what === "people") shown && this.people.update();
-    else if (what === "new") this.fresh(room, details);
+    else if (what === "new") this.reading.fresh(room, details);
     else if (what === "hands") this.hands(shown);
     else if (what === "found") this.search.show(details);
     else if (what === "directory") this.dialogs.directory(details);
@@ -173,10 +174,10 @@ class App {
   rooms() {
     this.roomsFrame ||= requestAnimationFrame(() => {
       this.roomsFrame = 0;
-      this.remember();
+      this.reading.remember();
       this.sidebar.update();
     });
-    this.title();
+    this.reading.title();
   }
 
   /** @private The room that is shown is another one, or not as it was. */
@@ -207,36 +208,13 @@ class App {
     this.people.update();
     this.dialogs.operator();
     this.log.update();
-    this.title();
+    this.reading.title();
   }
 
   /** @private */
   hands(shown) {
     this.sidebar.update();
     if (shown) this.dialogs.operator();
-  }
-
-  /** @private Something was said just now. @param {import("./room.js").Room} room @param {import("./room.js").Message} message */
-  fresh(room, message) {
-    const { house } = this;
-    if (message.by === house.me.id) return;
-    const calls = house.callsMe(message);
-    const seen = room === house.room && document.hasFocus() && !document.hidden;
-    if (room === house.room || calls) this.speakOut(room, message, calls);
-    if (!calls || seen) return;
-    void beep();
-    const where = message.to ? message.author : `${message.author} #${room.name}`;
-    notify(where, message.text, room.name, () => this.show(room));
-  }
-
-  /** @private To screen readers; a flood only in part. */
-  speakOut(room, message, calls) {
-    const second = Math.floor(Date.now() / 1000);
-    this.spoken = this.second === second ? this.spoken + 1 : 1;
-    this.second = second;
-    if (this.spoken > MOST_REPEATED && !calls) return;
-    const where = room === this.house.room ? "" : ` (${message.to ? t("private.label", { name: message.author }) : `#${room.name}`})`;
-    announce(`${message.author}${where}: ${message.text}`);
   }
 
   /** @private An answer of the house. */
@@ -265,9 +243,9 @@ class App {
   show(room, write = false) {
     const { house } = this;
     if (house.active !== room.name) {
-      this.leaveSight();
+      this.reading.leave();
       house.active = room.name;
-      this.divide(room);
+      if (room.unread) this.reading.divide(room);
       if (!room.sought) room.following = room.atEnd;
       if (!room.items.length && room.last && !room.sought) house.ask(room, "end");
     }
@@ -289,7 +267,7 @@ class App {
 
   /** @param {import("./room.js").Room} room @param {string} text */
   say(room, text) {
-    room.divider = 0;
+    room.divider = -1;
     room.following = true;
     if (!room.atEnd) this.house.ask(room, "end");
     this.house.say(room, text);
@@ -320,59 +298,6 @@ class App {
     speak(kept.language);
     this.refresh();
     if (this.online) this.connection.restart();
-  }
-
-  // -- what was seen ------------------------------------------------------------------------------------------------------
-
-  /** The end of the room that is shown is in sight. */
-  seen() {
-    const room = this.house.room;
-    if (!room || document.hidden || !document.hasFocus() || this.entry.shown) return;
-    if (room.markRead()) {
-      this.house.marks[room.name] = room.read;
-      this.rooms();
-    }
-  }
-
-  /** @private The page came to the front, or went away from it. */
-  attention() {
-    const room = this.house.room;
-    if (!room) return;
-    if (document.hidden || !document.hasFocus()) this.divide(room);
-    else if (room.following) this.seen();
-    this.log.update();
-  }
-
-  /** @private From now on, what comes is new. @param {import("./room.js").Room} room */
-  divide(room) {
-    room.divider = room.read > 0 ? room.read : 0;
-  }
-
-  /** @private */
-  leaveSight() {
-    const room = this.house.room;
-    if (room) room.divider = 0;
-  }
-
-  /** @private */
-  title() {
-    const { house } = this;
-    const rooms = [...house.rooms.values()];
-    const sum = (field) => rooms.reduce((total, room) => total + room[field], 0);
-    const room = house.room;
-    title(this.entry.shown || !room ? "" : room.partner || `#${room.name}`, house.name, sum("unread"), sum("mentions"));
-  }
-
-  /** @private For the next visit. */
-  remember() {
-    if (!this.online) return;
-    const rooms = [...this.house.rooms.values()];
-    keep({
-      rooms: rooms.filter((room) => !room.partner && room.joined).map((room) => room.name),
-      private: Object.fromEntries(rooms.filter((room) => room.partner && room.last).map((room) => [room.name, room.partner])),
-      active: this.house.active,
-      read: this.house.marks,
-    });
   }
 }
 

@@ -25,6 +25,7 @@ export function openMenu(near, label, choices) {
       }),
     ),
   );
+  near.closest("main, aside, nav")?.append(menu); // it belongs to the part of the page that it was opened in
   menu.onkeydown = (event) => move(event, near);
   menu.showPopover();
   const box = near.getBoundingClientRect();

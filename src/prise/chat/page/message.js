@@ -44,7 +44,7 @@ function message(row, context) {
   if (said.kind === "topic") {
     return el("li", { class: "presence" }, el("span", { dir: "auto", text: t("topic.set", { name: said.author, text: said.text }) }), time(said.at));
   }
-  const classes = ["message", said.kind, row.continued && "continued", mentioned && !said.to && "mentioned", mine && "mine"];
+  const classes = ["message", `kind-${said.kind}`, row.continued && "continued", mentioned && !said.to && "mentioned", mine && "mine"];
   const body =
     said.kind === "file" && said.file
       ? file(said.file)

@@ -34,9 +34,10 @@ export class Room {
     this.owner = "";
     this.joined = Boolean(partner);
     this.last = 0; // number of its newest message
+    this.replayed = 0; // up to this number it was brought as we came in: not said just now
     this.read = -1; // number up to which it was seen; -1: nobody has looked yet
     this.unread = this.mentions = 0;
-    this.divider = 0; // what is behind this number is shown as new; 0: nothing is
+    this.divider = -1; // what is behind this number is shown as new; -1: nothing is
     /** @type {Item[]} */
     this.items = [];
     this.more = true; // there may be older ones

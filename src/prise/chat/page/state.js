@@ -194,7 +194,7 @@ const HEARD = {
     if (arrived && given.last < room.last) room.clear(); // another store: these are other messages
     if (arrived && (room.read < 0 || given.last < room.last)) room.read = given.last;
     if (arrived) room.last = Math.min(room.last || given.last, given.last);
-    room.replayed = arrived ? given.last : (room.replayed ?? 0);
+    room.replayed = arrived ? given.last : room.replayed;
     if (arrived && house.wanted && house.wanted.toLowerCase() === room.name.toLowerCase()) {
       house.wanted = "";
       house.changed("show", room);
@@ -205,7 +205,7 @@ const HEARD = {
   },
   message(house, given) {
     const room = house.rooms.get(given.room);
-    house.take(given, Boolean(given.to) || (room?.joined === true && given.number > (room.replayed ?? 0)));
+    house.take(given, Boolean(given.to) || (room?.joined === true && given.number > room.replayed));
   },
   missed(house, given) {
     const room = house.open(given.room);

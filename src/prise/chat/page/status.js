@@ -38,8 +38,10 @@ export class Status {
   count(place) {
     const left = () => Math.max(1, Math.ceil((this.app.connection.phase.next - Date.now()) / 1000));
     const text = el("span", { "aria-live": "off" });
-    const show = () => (text.textContent = `${this.why ? `${this.why} ` : ""}${t("status.waiting", { count: left() })}`);
+    const why = this.why && `${this.why[0].toUpperCase()}${this.why.slice(1).replace(/[.]$/, "")}. `;
+    const show = () => (text.textContent = why + t("status.waiting", { count: left() }));
     show();
+    if (this.was !== "waiting") announce(text.textContent);
     this.timer = setInterval(show, 1000);
     const now = el("button", { type: "button", class: "small", text: t("status.again"), click: () => this.app.connection.retry() });
     place.replaceChildren(text, now);

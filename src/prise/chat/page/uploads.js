@@ -14,7 +14,7 @@ export class Uploads {
   /** @param {any} app see main.js */
   constructor(app) {
     this.app = app;
-    /** @type {{file: File, room: string, row: HTMLElement, bar: HTMLProgressElement, state: HTMLElement, request: XMLHttpRequest | null}[]} */
+    /** @type {{file: File, name: string, room: string, row: HTMLElement, bar: HTMLProgressElement, state: HTMLElement, request: XMLHttpRequest | null}[]} */
     this.queue = [];
     this.busy = false;
     const input = byId("file");
