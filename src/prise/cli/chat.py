@@ -9,6 +9,7 @@ import click
 
 import prise
 from prise.cli import parameters
+from prise.cli.root import speak
 from prise.cli.security import server_tls
 from prise.cli.texts import examples
 from prise.locale import translate as _
@@ -24,6 +25,7 @@ class Chat(click.Group):
         if name != "join":
             return None
         command: click.Command = import_module("prise.cli.chat_join").join
+        speak(command)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -14,7 +14,7 @@ from prise.cli.outcome import say
 from prise.cli.security import client_security, client_tls, encrypted, proxies
 from prise.cli.terminal import is_terminal
 from prise.cli.texts import examples, visible
-from prise.locale import LANGUAGES, language
+from prise.locale import language
 from prise.locale import translate as _
 
 PASSWORD, PASSPHRASE = "PRISE_CHAT_PASSWORD", "PRISE_CHAT_PASSPHRASE"
@@ -43,16 +43,13 @@ PASSWORD, PASSPHRASE = "PRISE_CHAT_PASSWORD", "PRISE_CHAT_PASSPHRASE"
 @click.option(
     "--room", "rooms", multiple=True, metavar=_("ROOM"), help=_("The room to go into; may be given several times.")
 )
-@click.option(
-    "--language", "tongue", type=click.Choice(LANGUAGES), help=_("The language that the house speaks to you.")
-)
 @click.option("--pipe", "by_lines", is_flag=True, help=_("Line by line, also on a terminal."))
 @click.option(
     "--json", "as_json", is_flag=True, help=_("With pipes: print what happens as JSON, one object in each line.")
 )
 @client_security
 def join(
-    address: str, name: str, rooms: tuple[str, ...], tongue: str | None, by_lines: bool, as_json: bool, **security: Any
+    address: str, name: str, rooms: tuple[str, ...], by_lines: bool, as_json: bool, **security: Any
 ) -> int:
     from prise.chat.client import session as sessions
     from prise.chat.client.memory import Identities
@@ -69,7 +66,7 @@ def join(
     connect()  # what can never work is said before the screen is taken
     # The same house whether it is reached by lines or by WebSocket.
     kept = Identities(f"{where.host}:{where.port}" if where.port is not None else str(where.without_options()))
-    wish = sessions.Wish(name=name or kept.last_name(), rooms=list(rooms), language=tongue or language())
+    wish = sessions.Wish(name=name or kept.last_name(), rooms=list(rooms), language=language())
     full = is_terminal() and not by_lines and not as_json and os.environ.get("TERM") != "dumb"
     if full:
         code, unsettled = full_screen().run(connect, connect_bytes, where, wish, kept)
