@@ -15,7 +15,7 @@ import click
 from prise import Address
 from prise.cli.root import build
 
-PAGES = [Path(__file__).parent.parent / each for each in ("docs/one-liners.md", "docs/transports.md")]
+PAGES = [Path(__file__).parent.parent / each for each in ("docs/one-liners.md", "docs/transports.md", "docs/web.md")]
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
 EXAMPLES = {

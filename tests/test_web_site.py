@@ -308,6 +308,22 @@ def test_a_small_file_is_answered_from_memory(tmp_path: Path) -> None:
     assert site.quick(request()) is None
 
 
+def test_requests_that_were_there_together_share_one_look_at_the_file(tmp_path: Path) -> None:
+    page = old(write(tmp_path / "index.html", "home"))
+    site = Site(tmp_path)
+
+    async def visits() -> None:
+        await site(request(), NoBody())  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        assert site.quick(request()) is not None
+        page.write_text("elsewhere")
+        assert site.quick(request()) is not None  # in the same round of the loop
+        await asyncio.sleep(0)
+        assert site.quick(request()) is None  # in the next
+
+    asyncio.run(visits())
+
+
 def test_what_is_remembered_has_bounds(tmp_path: Path) -> None:
     for number in range(30):
         write(tmp_path / f"{number}.png", b"x" * 1000)

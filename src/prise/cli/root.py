@@ -32,6 +32,7 @@ COMMANDS = {
     "receive": "prise.cli.receive:command",
     "check": "prise.cli.check:command",
     "chat": "prise.cli.chat:command",
+    "web": "prise.cli.web:command",
     "completion": "prise.cli.completion:command",
 }
 
@@ -49,6 +50,7 @@ def summaries() -> dict[str, str]:
         "receive": _("receives what `prise send` sends"),
         "check": _("says what is at an address, and what is wrong"),
         "chat": _("opens a chat room"),
+        "web": _("serves a folder to browsers"),
         "completion": _("prints the completion script of a shell"),
     }
 
@@ -64,8 +66,7 @@ class Commands(click.Group):
             return None
         module, _colon, attribute = COMMANDS[name].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
-        if all(parameter.name != "lang" for parameter in command.params):
-            command.params.append(language_option())
+        speak(command)
         return command
 
     def resolve_command(
@@ -83,6 +84,12 @@ class Commands(click.Group):
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section(_("Commands")):
             formatter.write_dl(list(summaries().items()))
+
+
+def speak(command: click.Command) -> None:
+    """Gives a command the option --lang, once."""
+    if all(parameter.name != "lang" for parameter in command.params):
+        command.params.append(language_option())
 
 
 def language_option() -> click.Option:
@@ -131,6 +138,7 @@ def build() -> Commands:
             (r"printf 'a\nb\n' | prise connect :50000", _("sends two lines and prints the answers")),
             ("prise talk :50001 --listen", _("waits for somebody to talk with")),
             ("prise chat", _("a chat room for everybody with nc, telnet or prise")),
+            ("prise web", _("the current folder, for browsers")),
         ),
     )
 

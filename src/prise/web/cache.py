@@ -1,8 +1,9 @@
 """Small files that are asked for again and again, as bytes ready to send.
 
 `HotFiles` answers with no coroutine and no thread, at the price of one stat: for every request it looks whether the file is
-still the same, by device, inode, size and times, so an edited file is seen at once. All forms of a file (as it is, packed)
-are entries of their own. What was not used for longest goes first when the bytes are too many.
+still the same, by device, inode, size and times, so an edited file is seen at once. Only requests that were there together,
+in one round of the event loop, share a look: none of their clients can tell which came first. All forms of a file (as it
+is, packed) are entries of their own. What was not used for longest goes first when the bytes are too many.
 
 One thing a stat cannot see: two changes within a tick of the system's clock that keep the length. So a file that changed
 only just now is not remembered yet (`settled`).
@@ -10,6 +11,7 @@ only just now is not remembered yet (`settled`).
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import OrderedDict
@@ -71,6 +73,8 @@ class HotFiles:
         self.most = most
         self.size = 0
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._looked: set[Key] = set()
+        """What was looked at in this round of the loop; bound: a round has so many connections."""
 
     def get(self, request: Request) -> Ready | None:
         """The answer to GET or HEAD, or None when it is not here, not right any more, or not so simple."""
@@ -84,14 +88,16 @@ class HotFiles:
         if entry.until < time.monotonic():
             self._drop(key)
             return None
-        for path, known in entry.checks:
-            try:
-                found: Signature | None = signature(os.stat(path))
-            except OSError:
-                found = None
-            if found != known:
-                self._drop(key)
-                return None
+        if key not in self._looked:
+            for path, known in entry.checks:
+                try:
+                    found: Signature | None = signature(os.stat(path))
+                except OSError:
+                    found = None
+                if found != known:
+                    self._drop(key)
+                    return None
+            self._share_look(key)
         self._entries.move_to_end(key)
         if not request.headers.keys().isdisjoint(_SPECIAL):
             status = evaluate(request.headers, method, entry.tag, entry.changed)
@@ -115,7 +121,16 @@ class HotFiles:
         while self.size > self.most:
             self.size -= self._entries.popitem(last=False)[1].size
 
+    def _share_look(self, key: Key) -> None:
+        if not self._looked:
+            try:
+                asyncio.get_running_loop().call_soon(self._looked.clear)
+            except RuntimeError:
+                return  # no loop: there are no rounds
+        self._looked.add(key)
+
     def _drop(self, key: Key) -> None:
+        self._looked.discard(key)
         entry = self._entries.pop(key, None)
         if entry is not None:
             self.size -= entry.size
