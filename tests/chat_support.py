@@ -5,23 +5,29 @@ Nobody sleeps: a `Screen` collects what a program shows, and `wait_for` waits un
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import websockets.exceptions
+import websockets.sync.client
 
 PATIENCE = 30.0  # seconds until something that does not come is given up
 SOURCE = str(Path(__file__).resolve().parent.parent / "src")
 NAME = "Your nickname?"
+OPERATORS = "letmein"  # what /op asks for
 
 
 def plain(data: bytes) -> bytes:
@@ -214,19 +220,21 @@ class Program:
 
 
 class Chat(Program):
-    """`prise chat` on a free port of this machine."""
+    """`prise chat` on a free port of this machine. People may speak as fast as they like, unless `--rate` is given."""
 
     def __init__(self, store: Path, *options: str, terminal: bool = False, reading: bool = True) -> None:
         self.store = store
         super().__init__(
             *(sys.executable, "-W", "error", "-m", "prise", "chat"),
-            *("--tcp", "127.0.0.1:0", "--store", f"sqlite:{store}"),
-            *options,
+            *("--on", "127.0.0.1:0", "--store", f"sqlite:{store}", "--rate", "none"),
+            *("--operator-password", OPERATORS, *options),
             terminal=terminal,
             reading=reading,
         )
-        self.errors.wait_for("\n", self.errors.wait_for(".sqlite"))  # the last line of those that say how to join
-        found = re.search(r"^ +nc 127\.0\.0\.1 (\d+)$", self.errors.text, re.MULTILINE)
+        self.errors.wait_for(
+            "\n", self.errors.wait_for(f"/op {OPERATORS}")
+        )  # the last line of those that say how to join
+        found = re.search(r"^ +(?:nc|openssl .*-connect) 127\.0\.0\.1[ :](\d+)$", self.errors.text, re.MULTILINE)
         assert found, self.errors.text
         self.port = int(found[1])
         self.greeting = self.errors.text
@@ -236,6 +244,9 @@ class Chat(Program):
 
     def person(self, name: str | None = None, **options: object) -> Person:
         return Person(self.port, name, **options)  # type: ignore[arg-type]
+
+    def bot(self, name: str, carrier: str = "lines", **hello: Any) -> Bot:
+        return Bot(self.port, carrier, name=name, **hello)
 
     def nc(self, *options: str) -> Program:
         return Program("nc", *options, "127.0.0.1", str(self.port))
@@ -256,6 +267,121 @@ class Chat(Program):
         self.process.send_signal(number)
         code = self.finish()
         assert (code, self.errors.wait_end().removeprefix(self.greeting)) == (0, "")
+
+
+class Bot:
+    """A program in the house that speaks docs/chat-protocol.md, over lines or over WebSocket. A context manager.
+
+    hello: the fields of its first object; None: it says nothing yet.
+    """
+
+    def __init__(self, port: int, carrier: str = "lines", *, tls: ssl.SSLContext | None = None, **hello: Any) -> None:
+        self.seen: list[tuple[str, Any]] = []
+        sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self._socket: Any = None
+        self._stack = ExitStack()
+        if carrier == "lines":
+            self._sock = tls.wrap_socket(sock) if tls is not None else sock
+            self._file = self._sock.makefile("rb")
+        else:
+            scheme = "ws" if tls is None else "wss"
+            self._socket = self._stack.enter_context(
+                websockets.sync.client.connect(
+                    f"{scheme}://127.0.0.1:{port}/chat", sock=sock, ssl=tls, max_size=None, compression=None, proxy=None
+                )
+            )
+        self.me: dict[str, Any] = {}
+        if hello:
+            self.say_hello(**hello)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Is gone without a word, as when the network breaks, or a program is killed."""
+        sock = self._sock if self._socket is None else self._socket.socket
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the other side was first
+        if self._socket is not None:
+            self._stack.close()
+        else:
+            self._file.close()
+            self._sock.close()
+
+    def say_hello(self, **hello: Any) -> dict[str, Any]:
+        self.send("hello", hello)
+        self.me = self.until("welcome")
+        return self.me
+
+    def send(self, kind: str, given: Any = None) -> None:
+        self.send_text(json.dumps({kind: given}))
+
+    def send_text(self, text: str) -> None:
+        if self._socket is not None:
+            self._socket.send(text)
+        else:
+            self._sock.sendall(text.encode() + b"\n")
+
+    def next(self) -> tuple[str, Any]:
+        """The next object: its kind, and what it says. Raises EOFError at the end."""
+        if self._socket is not None:
+            try:
+                text = self._socket.recv(PATIENCE)
+            except websockets.exceptions.ConnectionClosed:
+                raise EOFError from None
+        else:
+            try:
+                text = self._file.readline()
+            except ConnectionError:
+                text = b""
+            if not text.endswith(b"\n"):
+                raise EOFError
+        given = json.loads(text)
+        assert isinstance(given, dict), text
+        assert len(given) == 1, text
+        self.seen.append(next(iter(given.items())))
+        return self.seen[-1]
+
+    def until(self, wanted: str, **fields: Any) -> Any:
+        """Reads on to the first object of this kind that has these fields."""
+        while True:
+            kind, given = self.next()
+            if kind == wanted and all(given.get(name) == value for name, value in fields.items()):
+                return given
+
+    def asks(self, kind: str, given: Any, answer: str, **fields: Any) -> Any:
+        """Sends something and waits for the answer."""
+        self.send(kind, given)
+        return self.until(answer, **fields)
+
+    def meanwhile(self) -> list[tuple[str, Any]]:
+        """What has come by now."""
+        start = len(self.seen)
+        self.send("ping", {"mark": start})
+        self.until("pong", mark=start)
+        return self.seen[start:-1]
+
+    def rest(self) -> list[tuple[str, Any]]:
+        """Everything to the end of the connection."""
+        start = len(self.seen)
+        try:
+            while True:
+                self.next()
+        except EOFError:
+            return self.seen[start:]
+
+    def messages(self, room: str = "salon") -> list[Any]:
+        return [given for kind, given in self.seen if kind == "message" and given["room"] == room]
+
+    def texts(self, room: str = "salon") -> list[str]:
+        return [given["text"] for given in self.messages(room)]
 
 
 @contextmanager

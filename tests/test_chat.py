@@ -129,9 +129,9 @@ def test_who_and_help(chat: Chat) -> None:
         alice.say("/who")
         alice.sees("* 3 here: operator, alice, bob")
         alice.say("/HELP")
-        alice.sees("FIN                    ends the conversation\n")
-        assert "/who                   who is here" in alice.screen.text
-        assert "/nick NAME             takes another nickname" in alice.screen.text
+        alice.sees("* FIN                        ends the conversation\n")
+        assert "* /who [ROOM]                who is here" in alice.screen.text
+        assert "* /nick NAME [PASSPHRASE]    takes another nickname" in alice.screen.text
         assert "/kick" not in alice.screen.text, "the operator's alone"
         alice.say("/kick bob")
         alice.sees("* /kick is for the operator")
@@ -162,7 +162,7 @@ def test_nobody_reaches_the_others_terminals(chat: Chat) -> None:
         mallory.send(b"red \x1b[31malert\x1b[0m \x07\x9b2J \xc2\x9b2J\x00 \xe2\x80\xaereversed\xe2\x80\xac\rover\n")
         alice.sees("over\n")
         line = alice.screen.lines[-1]
-        assert line.endswith("<mallory> red [31malert[0m \ufffd2J 2J reversedover")
+        assert line.endswith("<mallory> red [31malert[0m \ufffd2J 2J reversed over")
 
 
 def test_bytes_that_are_no_text_harm_nobody(chat: Chat) -> None:
@@ -336,7 +336,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(chat: Chat) -> None:
     assert "choose another port" in said
 
 
-def test_the_usual_port_is_taken_and_another_one_named() -> None:
+def test_the_usual_port_is_taken_and_the_next_free_one_used(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -344,10 +344,14 @@ def test_the_usual_port_is_taken_and_another_one_named() -> None:
             other.listen()
         except OSError:
             pass  # somebody else has taken it, which is as good
-        code, said = complaint()
-    assert code == 4
-    assert "port 50000 is taken" in said
-    assert "prise chat --tcp :50001" in said
+        with Program(*(sys.executable, "-m", "prise", "chat", "--store", f"sqlite:{tmp_path / 'chat.sqlite'}")) as chat:
+            chat.errors.wait_for("\n", chat.errors.wait_for("/op "))
+            said = chat.errors.text
+            chat.process.terminate()
+            assert chat.finish() == 0
+    found = re.search(r"port 50000 is taken, perhaps by another chat room; using (500\d\d)\n", said)
+    assert found
+    assert f"nc localhost {found[1]}\n" in said
 
 
 def test_a_store_in_use_is_said_in_one_line(chat: Chat) -> None:

@@ -66,7 +66,7 @@ class Admission(ABC):
             self.refuse_password(password)
         known = identity.identity_of(self.facts["secret"], token) if token else None
         if known is not None and (person := self.people.find_id(known)) is not None:
-            return person
+            return self._back(person)
         try:
             name = cleaning.name(name)
         except UsageError as error:
@@ -77,7 +77,7 @@ class Admission(ABC):
                 raise Denied("the nickname {name} is registered; its passphrase?", code="passphrase", name=name)
             known = account["id"]
             if (person := self.people.find_id(known)) is not None:
-                return person
+                return self._back(person)
         ban = bans.standing(self.facts, name=name, id=known or "", host=host)
         if ban is not None and not operator:
             raise Denied("you are banned{until}", code="banned", until=bans.until(ban))
@@ -86,6 +86,10 @@ class Admission(ABC):
         self.people.add(person)
         self.counts["visitors"] += 1
         self.counts["most"] = max(self.counts["most"], len(self.people))
+        return person
+
+    def _back(self, person: Person) -> Person:
+        person.visits += 1
         return person
 
     def refuse_password(self, password: str) -> None:
@@ -143,5 +147,5 @@ class Admission(ABC):
 
 
 def same(one: str, other: str) -> bool:
-
+    """Compared in a time that tells nothing."""
     return hmac.compare_digest(one.encode(errors="replace"), other.encode(errors="replace"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prise import UsageError
+from prise.chat.events import Notice
 
 
 class Denied(UsageError):
@@ -13,3 +14,10 @@ class Denied(UsageError):
     def __init__(self, reason: str, /, code: str = "name", **details: Any) -> None:
         super().__init__(reason, **details)
         self.code = code
+
+    def sentence(self, translate: Any = str) -> str:
+        """See `PriseError`; a detail that is a Notice is translated too."""
+        details = {
+            name: value.text(translate) if isinstance(value, Notice) else value for name, value in self.details.items()
+        }
+        return UsageError(self.reason, **details).sentence(translate)

@@ -16,6 +16,7 @@ from typing import Any
 from prise import PriseError, UsageError
 from prise.chat import cleaning, identity
 from prise.chat.admission import Admission, Options
+from prise.chat.errors import Denied
 from prise.chat.events import (
     Announcement,
     Event,
@@ -24,6 +25,7 @@ from prise.chat.events import (
     Link,
     Message,
     Notice,
+    Parted,
     Refusal,
     RoomChanged,
 )
@@ -53,12 +55,12 @@ class House(Admission):
         super().__init__(store, options)
         self.closing = asyncio.Event()
         self.rooms: dict[str, Room] = {}
-        self.cut_off: PriseError | None = None
         self.opened_at = time.time()
         self.figures: Callable[[], Iterable[Notice]] | None = None  # more of them for /stats: the server's
         self.uploads: Callable[[Person], dict[str, Any]] | None = None
         self._early: list[Message] | None = []
         self._present = False
+        self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Future[None]] = set()  # asyncio itself keeps no strong reference
 
     # -- opening and closing ---------------------------------------------------------------------------------------------
@@ -80,9 +82,9 @@ class House(Admission):
     async def close(self, why: Notice) -> None:
         """Nobody says anything any more; what is on its way to the store is shown, then the reason, then all are let go."""
         await self.talk.close(LAST_WORDS)
-        for person in self.people.here():
-            for session in tuple(person.sessions):
-                await session.dismiss(why, True)
+        last_words = [self._soon(session.dismiss(why, True)) for session in tuple(self.sessions())]
+        if last_words:
+            await asyncio.wait(last_words, timeout=LAST_WORDS)  # at the same time: one who does not read holds up nobody
         await self.store.stop()
 
     # -- coming and going ----------------------------------------------------------------------------------------------------
@@ -92,7 +94,10 @@ class House(Admission):
         return {"allowed": False, "most": 0} if self.uploads is None else self.uploads(person)
 
     def attach(self, session: Session) -> None:
-        """From now on the session is shown what happens in its person's rooms."""
+        """From now on the session is shown what happens in its person's rooms. Raises Denied when they were sent away
+        since `enter`."""
+        if self.people.find_id(session.person.id) is not session.person:
+            raise Denied("you were sent away", code="banned")
         session.person.sessions.append(session)
 
     def leave(self, session: Session, why: Notice | None = None, *, grace: bool = False) -> None:
@@ -104,12 +109,13 @@ class House(Admission):
         if person.sessions:
             return
         if grace and self.talk.open:
-            asyncio.get_running_loop().call_later(GRACE, self._gone, person, why)
+            asyncio.get_running_loop().call_later(GRACE, self._gone, person, why, person.visits)
         else:
             self._gone(person, why)
 
-    def _gone(self, person: Person, why: Notice | None) -> None:
-        if person.sessions or not self.people.remove(person):
+    def _gone(self, person: Person, why: Notice | None, visits: int | None = None) -> None:
+        """visits: how often they had come when this was decided; nothing happens when they have come again."""
+        if person.sessions or visits not in (None, person.visits) or not self.people.remove(person):
             return
         for room in [self.rooms[key] for key in person.rooms if key in self.rooms]:
             self._out(person, room, why)
@@ -131,8 +137,9 @@ class House(Admission):
         if room is None:
             if len(self.rooms) >= MOST_ROOMS:
                 raise UsageError("there are {most} rooms already", most=MOST_ROOMS)
-            await self.change(self._room(name), owner=person.id)
             room = self._room(name)
+            if room.key not in self._kept_rooms():
+                await self.change(room, owner=person.id)
         rules = room.rules
         if room.key not in person.rooms:
             if len(person.rooms) >= MOST_ROOMS_EACH:
@@ -167,7 +174,7 @@ class House(Admission):
         room.hands.pop(person.id, None)
         room.spoke.pop(person.id, None)
         room.show((left,))
-        person.show((left,))
+        person.show((Parted(room.name, left.at, person.name, person.id, why),))
         if not (room.members or room.elsewhere or room.last or room.key in self._kept_rooms()):
             del self.rooms[room.key]
         self._tell_nodes()
@@ -184,7 +191,8 @@ class House(Admission):
 
     async def change(self, room: Room, **rules: Any) -> None:
         """Changes rules of a room, on all nodes. Raises PriseError when it cannot be kept."""
-        await self.store.put(f"room:{room.key}", room.with_rules(**rules))
+        async with self._changing:  # one after the other: each starts from what the last one has made
+            await self.store.put(f"room:{room.key}", room.with_rules(**rules))
 
     def _show_around(self, person: Person, event: Event) -> None:
         """To everybody who shares a room with this person, once; to themselves too."""
@@ -210,8 +218,9 @@ class House(Admission):
         person = session.person
         if room.key not in person.rooms:
             raise UsageError("you are not in {room}; /join it first", room=room.name)
-        room.rules_for(person)
         reference = reference and f"{person.id}:{reference}"
+        if not (reference and any(each.reference == reference for each in room.recent)):  # else: it is said already
+            room.rules_for(person)
         return await self.talk.post(
             Message(room.name, time.time(), person.name, person.id, text, kind, "", reference, details)
         )
@@ -293,6 +302,7 @@ class House(Admission):
         for session in tuple(person.sessions):
             self._soon(session.dismiss(why, False))
             self.leave(session, why)
+        self._gone(person, why)  # those without a session too, who may come back unnoticed otherwise
 
     def settled(self, messages: Sequence[Message], error: PriseError | None) -> None:
         self.talk.settled(messages, error)
@@ -313,7 +323,7 @@ class House(Admission):
                 room.show((RoomChanged(room.name),))
 
     def linked(self, error: PriseError | None) -> None:
-        self.cut_off = error
+        self.talk.cut_off = error
         why: Notice = (
             Notice("this server has found the others again: all goes on, and what was missed follows")
             if error is None
@@ -346,10 +356,11 @@ class House(Admission):
 
         asyncio.get_running_loop().call_soon(tell)
 
-    def _soon(self, what: Awaitable[None]) -> None:
+    def _soon(self, what: Awaitable[None]) -> asyncio.Future[None]:
         task = asyncio.ensure_future(what)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def sessions(self) -> Iterator[Session]:
         for person in self.people.here():

@@ -134,11 +134,20 @@ async def _serve(setting: Setting) -> None:
         lines=(LineDoor(house, painter, objects), FRAMING, [Telnet]),
         websocket=(objects, FRAMING),
         http=page(house, files),
-        tls=setting.tls,
     )
     explainer = Explainer(LIMITS) if setting.explain else None
     layers = [explainer.layer] if explainer is not None else []
-    server = prise.listen(doors, *where, model="asyncio", limits=LIMITS, layers=layers, drain_time=DRAIN_TIME)
+    if setting.tls is not None:
+        where = [replace(place, scheme="tls") if place.scheme == "tcp" else place for place in where]
+    server = prise.listen(
+        doors,
+        *where,
+        model="asyncio",
+        limits=LIMITS,
+        layers=layers,
+        tls=setting.tls,
+        drain_time=DRAIN_TIME,
+    )
     # The store comes second: a port that is taken is the plainer news, and probably the cause of a store in use. Nobody is
     # let in before the house is open: until then the loop is ours.
     await house.open()
@@ -183,7 +192,7 @@ def _files(setting: Setting, store: Store) -> Files | None:
 
 
 def _figures(server: Any) -> Iterator[Notice]:
-    stats = server.stats
+    stats = server.stats()
     yield Notice(
         "{open} connections of {accepted}; {slow} were cut because they did not read, {lost} broke",
         open=stats.open,

@@ -23,13 +23,16 @@ class Talk:
         self._places = asyncio.Semaphore(MOST_WAITING)
         self._waiting: deque[asyncio.Future[Message]] = deque()
         self.open = True
+        self.cut_off: PriseError | None = None
 
     async def post(self, message: Message) -> asyncio.Future[Message]:
         """Gives a message to the store; waits while too much waits already.
 
         What it returns is done when the message was shown: the message, numbered, or the PriseError why nobody has
-        seen it. Raises UsageError when the house is closed.
+        seen it. Raises UsageError when the house is closed, and at once while the node is cut off from the others.
         """
+        if self.cut_off is not None:
+            raise self.cut_off
         await self._places.acquire()
         if not self.open:
             self._places.release()

@@ -47,6 +47,10 @@ HEADERS = (
 )
 
 
+LONGEST_BODY = 2**62
+"""Bytes; the real bound is `Uploads.most`, which is refused with an answer that the page understands."""
+
+
 class Uploads(Protocol):
     """What the door needs of `chat.files`."""
 
@@ -70,7 +74,7 @@ def page(house: House, uploads: Uploads | None = None) -> tuple[Any, ...]:
     if uploads is not None:
         table["/files/"] = Files(house, uploads)
     routes = Routes(table)
-    branch = http_branch(routes, quick=routes.quick, longest_body=uploads.most if uploads is not None else 0)
+    branch = http_branch(routes, quick=routes.quick, longest_body=LONGEST_BODY if uploads is not None else 0)
     return (*branch, (), LIMITS)
 
 

@@ -74,7 +74,7 @@ async def raise_hand(order: Order) -> None:
         if len(room.hands) >= MOST_HANDS:
             raise UsageError("{most} people have raised their hands already", most=MOST_HANDS)
         room.hands[order.person.id] = cleaning.line(order.rest)[:100]
-        order.session.inform("your hand is up, number {place}; once more, and it is down", place=len(room.hands))
+        order.session.inform("your hand is up, number {number}; once more, and it is down", number=len(room.hands))
     show_hands(order.house, room)
 
 

@@ -43,7 +43,7 @@ async def since(order: Order) -> None:
     if not order.rest:
         raise UsageError("write /since NUMBER; the last number of this room is {last}", last=order.room.last)
     after = _number(order.rest, 0, most=2**53)
-    messages = await order.house.store.read(order.room.name, after=after, count=MOST_SHOWN)
+    messages = await order.house.store.read(order.room.name, after=after or -1, count=MOST_SHOWN)
     await _show(order, messages)
     if messages and messages[-1].number < order.room.last:
         order.session.inform("there is more: /since {number}", number=messages[-1].number)

@@ -41,10 +41,10 @@ class LineSession(Session):
 
     def show(self, events: Sequence[Event]) -> None:
         if self.person.name in self._painter.called(events):
-            data = b"".join(map(self._connection.encode, _lines(events, self.room, _, self.person.name)))
+            made = tuple(map(self._connection.encode, _lines(events, self.room, _, self.person.name)))
         else:
-            data = self._painter.bytes(events, self._connection, ("line", self.room), self._paint)
-        if data:
+            made = self._painter.bytes(events, self._connection, ("line", self.room), self._paint)
+        for data in made:
             self._connection.post_encoded(data)
 
     def _paint(self, events: Sequence[Event]) -> list[str]:
@@ -155,8 +155,8 @@ class LineDoor:
             await session.join(room)
             session.inform("you are {name}; /help lists the commands, FIN ends; what is said is kept", name=person.name)
             await commands.obey(self._house, session, "/who")
-            if self._house.cut_off is not None:
-                session.refuse(self._house.cut_off)
+            if self._house.talk.cut_off is not None:
+                session.refuse(self._house.talk.cut_off)
         except BaseException:
             self._house.leave(session)
             raise
@@ -189,7 +189,7 @@ class LineDoor:
                         raise prise.UsageError("you are in no room; /join one, /rooms lists them")
                     await speaker.in_turn()
                     shown = await speaker.say(line.removeprefix("/"), session.room)
-                except prise.UsageError as error:
+                except prise.PriseError as error:
                     session.refuse(error)
         if shown is not None:
             await asyncio.wait([shown])  # the input has ended (`printf … | nc`), and the answer is still wanted

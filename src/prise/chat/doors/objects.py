@@ -38,23 +38,29 @@ MOST_FOUND = 100
 
 
 class ObjectSession(Session):
-    """A program, and the person it speaks for."""
+    """A program, and the person it speaks for. apart: its carrier keeps messages apart."""
 
     def __init__(
-        self, house: House, person: Person, connection: prise.AsyncConnection, painter: Painter, language: str
+        self,
+        house: House,
+        person: Person,
+        connection: prise.AsyncConnection,
+        painter: Painter,
+        language: str,
+        apart: bool = False,
     ) -> None:
         super().__init__(person, host_of(connection), translator(language))
         self._house = house
         self._connection = connection
         self._painter = painter
         self._way = ("object", language)
+        self._apart = apart
         self.behind: dict[str, int] = {}  # rooms by key -> the number that this program has got to
         self.history = HISTORY
         self.bot = False
 
     def show(self, events: Sequence[Event]) -> None:
-        data = self._painter.bytes(events, self._connection, self._way, self._paint)
-        if data:
+        for data in self._painter.bytes(events, self._connection, self._way, self._paint, apart=self._apart):
             self._connection.post_encoded(data)
 
     def _paint(self, events: Sequence[Event]) -> list[str]:
@@ -73,11 +79,7 @@ class ObjectSession(Session):
         await self._connection.close()
 
     async def goodbye(self, why: Notice | None, again: bool) -> None:
-        text = why.text(self.translate) if why is not None else ""
-        try:
-            await self._connection.send(shapes.dumped("goodbye", {"why": text, "again": again}))
-        except prise.PeerError:
-            pass  # they did not stay to hear it
+        await _goodbye(self._connection, why.text(self.translate) if why is not None else "", again)
 
     async def join(self, room: Room) -> None:
         if room.key in self.person.rooms:
@@ -91,7 +93,8 @@ class ObjectSession(Session):
         behind = {room: self._start(room) for room in rooms}
         while lagging := [room for room, number in behind.items() if room.behind(number) is None]:
             for room in lagging:
-                page = await self._house.store.read(room.name, after=behind[room], count=MOST_HISTORY)
+                # After -1, for 0 means "the last ones".
+                page = await self._house.store.read(room.name, after=behind[room] or -1, count=MOST_HISTORY)
                 if not page:  # all of it is forgotten by now
                     behind[room] = room.recent[0].number - 1 if room.recent else room.last
                     continue
@@ -149,7 +152,7 @@ class ObjectDoor:
                 grace = await self._serve(session, connection) and not session.bot
         except prise.MessageTooLarge:
             why, grace = Notice("a line of more than {most} bytes", most=4 * LONGEST_LINE), False
-            raise
+            await _goodbye(connection, why.text(translator(usual_language()) if session is None else session.translate), False)
         except prise.TooSlow:
             why = Notice("too slow to read what is said")
             raise
@@ -171,6 +174,7 @@ class ObjectDoor:
             self._house.leave(session, grace=grace)
 
     async def _enter(self, connection: prise.AsyncConnection, first: str | None) -> ObjectSession | None:
+        apart = first is None  # nothing was received yet: it came in by WebSocket
         language = usual_language()
         for _try in range(MOST_TRIES):
             given = first if first is not None else await connection.receive(timeout=NAME_TIME)
@@ -200,7 +204,7 @@ class ObjectDoor:
             except prise.UsageError as error:
                 await connection.send(shapes.dumped("error", {"why": error.sentence(translator(language))}))
                 continue
-            session = ObjectSession(self._house, person, connection, self._painter, language)
+            session = ObjectSession(self._house, person, connection, self._painter, language, apart)
             try:
                 await self._welcome(session, hello)
             except Denied as error:
@@ -234,8 +238,8 @@ class ObjectDoor:
                 session.refuse(error)
         session.room = next((room.name for room in rooms.values()), "")
         await session.bring(list(rooms.values()))
-        if self._house.cut_off is not None:
-            session.send("link", {"up": False, "why": self._house.cut_off.sentence(session.translate)})
+        if self._house.talk.cut_off is not None:
+            session.send("link", {"up": False, "why": self._house.talk.cut_off.sentence(session.translate)})
 
     async def _serve(self, session: ObjectSession, connection: prise.AsyncConnection) -> bool:
         """Does what the program asks for until it ends; True when it may come back unnoticed."""
@@ -255,6 +259,13 @@ class ObjectDoor:
             except prise.PriseError as error:
                 session.send("error", {"why": error.sentence(session.translate)})
         return True
+
+
+async def _goodbye(connection: prise.AsyncConnection, why: str, again: bool) -> None:
+    try:
+        await connection.send(shapes.dumped("goodbye", {"why": why, "again": again}))
+    except prise.PeerError:
+        pass  # they did not stay to hear it
 
 
 async def _say(house: House, session: ObjectSession, speaker: Speaker, given: Any) -> None:

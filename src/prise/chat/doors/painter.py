@@ -23,11 +23,11 @@ class Painter:
 
     def __init__(self) -> None:
         self._events: Sequence[Event] = ()
-        self._made: dict[tuple[Way, object], bytes] = {}  # bound: the ways there are, of the last events only
+        self._made: dict[tuple[Way, object], tuple[bytes, ...]] = {}  # bound: the ways there are, of the last events only
         self._called: frozenset[str] = frozenset()
         self._way: Way | None = None  # of what was asked for last, with its framing and its bytes
         self._encoding: object = None
-        self._bytes = b""
+        self._bytes: tuple[bytes, ...] = ()
 
     def called(self, events: Sequence[Event]) -> frozenset[str]:
         """The names of people whom these events call: for them a bell rings."""
@@ -35,8 +35,10 @@ class Painter:
             self._turn_to(events)
         return self._called
 
-    def bytes(self, events: Sequence[Event], connection: AsyncConnection, way: Way, paint: Paint) -> bytes:
-        """The events as bytes for this connection."""
+    def bytes(
+        self, events: Sequence[Event], connection: AsyncConnection, way: Way, paint: Paint, *, apart: bool = False
+    ) -> tuple[bytes, ...]:
+        """The events as bytes for this connection. apart: each on its own, for carriers that keep messages apart (WebSocket)."""
         if events is not self._events:
             self._turn_to(events)
         encoding = connection.encoding
@@ -45,7 +47,8 @@ class Painter:
         key = (way, encoding)
         made = self._made.get(key)
         if made is None:
-            made = self._made[key] = b"".join(map(connection.encode, paint(events)))
+            pieces = tuple(map(connection.encode, paint(events)))
+            made = self._made[key] = pieces if apart or len(pieces) < 2 else (b"".join(pieces),)
         self._way, self._encoding, self._bytes = way, encoding, made
         return made
 
