@@ -667,3 +667,28 @@ def test_the_password_and_tls_are_at_all_three_doors(tmp_path: Path) -> None:
             clear.leaves()
             assert "welcome" not in screen.text
         chat.terminate()
+
+
+def test_private_messages_that_were_missed_come_when_one_is_back(chat: Chat, carrier: str) -> None:
+    """Those of conversations that the program knows, behind its number; and those that somebody new has begun meanwhile."""
+    with (
+        chat.bot(f"ann{carrier}", carrier) as ann,
+        chat.bot(f"bob{carrier}", carrier) as bob,
+        chat.bot(f"eve{carrier}", carrier) as eve,
+    ):
+        ann.send("say", {"text": "the last that all see", "id": "1"})
+        place = ann.until("settled")["number"]
+        bob.send("say", {"room": f"@ann{carrier}", "text": "one", "id": "1"})
+        known = bob.until("settled")
+        ann.close()
+        for bot, text in ((bob, "two"), (eve, "psst")):
+            bot.send("say", {"room": f"@ann{carrier}", "text": text, "id": "2"})
+            bot.until("settled")
+        since = {"salon": place, known["room"]: known["number"]}
+        with chat.bot(f"ann{carrier}", carrier, token=ann.me["token"], since=since) as back:
+            messages = [back.until("message") for _ in range(2)]
+            assert sorted(each["text"] for each in messages) == ["psst", "two"]
+            back.send("search", "psst")
+            assert [each["text"] for each in back.until("found")["messages"]] == ["psst"]
+        eve.send("search", "two")
+        assert not any("to" in each for each in eve.until("found")["messages"])

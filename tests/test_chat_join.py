@@ -579,9 +579,9 @@ def test_a_file_is_sent(store: Path, tmp_path: Path) -> None:
         screen.press("Enter")
         bob.sees("notes été.txt (8 B)")
         screen.expect(r".* alice sends notes été.txt.*")
-        screen.type(f"/send {tmp_path}/nothing")
+        screen.type("/send nothing-there")
         screen.press("Enter")
-        screen.expect(r".*nothing cannot be read.*")
+        screen.expect(r".*nothing-there cannot be read.*")
 
 
 def test_without_an_answer_nothing_is_taken_from_the_terminal(store: Path) -> None:

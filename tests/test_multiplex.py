@@ -355,6 +355,39 @@ def test_a_request_that_is_never_finished_goes(model: Model) -> None:
         assert answer_to(server, b"hello\n") == b"welcome\nline hello\n"
 
 
+def strict_function(connection: Any) -> None:
+    try:
+        connection.receive()
+    except prise.FrameError:
+        connection.send(b"bad")
+
+
+def strict_generator(connection: Any) -> Any:
+    try:
+        yield None
+    except prise.FrameError:
+        return b"bad"
+
+
+async def strict_coroutine(connection: Any) -> None:
+    try:
+        await connection.receive()
+    except prise.FrameError:
+        await connection.send(b"bad")
+
+
+STRICT = {"function": strict_function, "generator": strict_generator, "coroutine": strict_coroutine}
+
+
+@pytest.mark.parametrize("pieces", [[GET], [GET[:20], GET[20:]]], ids=["at once", "in two"])
+def test_what_breaks_the_framing_in_the_first_bytes_is_the_conversations_to_hear(
+    model: Model, pieces: list[bytes]
+) -> None:
+    both = {"lines": SPELLINGS[model[1]]["lines"], "http": (STRICT[model[1]], "netstring")}
+    with prise.listen(Multiplex(**both), "127.0.0.1:0", model=model[0], limits=Limits(linger_time=0.2)) as server:
+        assert answer_to(server, *pieces) == b"3:bad,"
+
+
 @pytest.mark.parametrize("data", [b"x" * (LONGEST_HEAD + 1), b"GET /" + b"x" * LONGEST_HEAD])
 def test_a_first_line_without_end_is_lines(data: bytes) -> None:
     """No HTTP is like that; the limit of lines takes over."""

@@ -18,6 +18,9 @@ from prise.chat.person import Person
 from prise.chat.store.base import Store
 from prise.chat.talk import Talk
 
+MOST_ACCOUNTS = 10_000
+"""Registered nicknames."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -114,6 +117,8 @@ class Admission(ABC):
 
     async def register(self, person: Person, passphrase: str) -> None:
         """Keeps the person's name for them. Raises UsageError when it is registered already."""
+        if sum(key.startswith("account:") for key in self.facts) >= MOST_ACCOUNTS:
+            raise UsageError("{most} nicknames are registered already", most=MOST_ACCOUNTS)
         kept = {"id": person.id, "name": person.name, "hash": await identity.hashed(passphrase)}
         mine = self._account(person.name)
         try:

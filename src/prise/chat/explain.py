@@ -185,5 +185,8 @@ class _Eye(Layer):
 
 def _visible(data: bytes) -> str:
     """Bytes as Python writes them, with letters where they are UTF-8; the first so many."""
-    text = data[:MOST_SHOWN].decode("utf-8", "backslashreplace")
-    return repr(text) + (" ..." if len(data) > MOST_SHOWN else "")
+    try:
+        text = repr(data[:MOST_SHOWN].decode())
+    except UnicodeDecodeError:  # not text, or cut inside a letter
+        text = repr(data[:MOST_SHOWN])
+    return text + (" ..." if len(data) > MOST_SHOWN else "")

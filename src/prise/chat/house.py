@@ -38,6 +38,9 @@ MOST_ROOMS = 500
 MOST_ROOMS_EACH = 50
 """Rooms that one person is in."""
 
+MOST_ROOMS_OWNED = 10
+"""Rooms that one person has made."""
+
 GRACE = 5.0
 """Seconds in which somebody whose connection broke may come back unnoticed."""
 
@@ -84,7 +87,9 @@ class House(Admission):
         await self.talk.close(LAST_WORDS)
         last_words = [self._soon(session.dismiss(why, True)) for session in tuple(self.sessions())]
         if last_words:
-            await asyncio.wait(last_words, timeout=LAST_WORDS)  # at the same time: one who does not read holds up nobody
+            await asyncio.wait(
+                last_words, timeout=LAST_WORDS
+            )  # at the same time: one who does not read holds up nobody
         await self.store.stop()
 
     # -- coming and going ----------------------------------------------------------------------------------------------------
@@ -137,6 +142,8 @@ class House(Admission):
         if room is None:
             if len(self.rooms) >= MOST_ROOMS:
                 raise UsageError("there are {most} rooms already", most=MOST_ROOMS)
+            if sum(each.rules.owner == person.id for each in self.rooms.values()) >= MOST_ROOMS_OWNED:
+                raise UsageError("you have made {most} rooms already", most=MOST_ROOMS_OWNED)
             room = self._room(name)
             if room.key not in self._kept_rooms():
                 await self.change(room, owner=person.id)
@@ -175,9 +182,17 @@ class House(Admission):
         room.spoke.pop(person.id, None)
         room.show((left,))
         person.show((Parted(room.name, left.at, person.name, person.id, why),))
-        if not (room.members or room.elsewhere or room.last or room.key in self._kept_rooms()):
+        if not (
+            room.members or room.elsewhere or room.last or room.rules.matter or room.key == cleaning.key(FIRST_ROOM)
+        ):
             del self.rooms[room.key]
+            if f"room:{room.key}" in self.facts:
+                self._soon(self._forget(room))
         self._tell_nodes()
+
+    async def _forget(self, room: Room) -> None:
+        with suppress(PriseError):  # then it is forgotten another time
+            await self.store.put(f"room:{room.key}", "")
 
     def _kept_rooms(self) -> set[str]:
         return {cleaning.key(FIRST_ROOM), *(key.removeprefix("room:") for key in self.facts if key.startswith("room:"))}
@@ -245,9 +260,9 @@ class House(Admission):
         """Has something done on all nodes, in the same order: kick, announce."""
         return await self.talk.post(Message("!", time.time(), person.name, person.id, text, kind, details=details))
 
-    def readable(self, person: Person) -> list[str]:
-        """The rooms whose messages this person may read."""
-        return [*person.rooms.values()]
+    async def readable(self, person: Person) -> list[str]:
+        """The logs that this person may read: of the rooms that they are in, and the private ones."""
+        return [*person.rooms.values(), *await self.store.private(person.id)]
 
     def readable_log(self, person: Person, name: str) -> str:
         """The log of this name, a room's or a private one ("@id,id"), if this person may read it. Raises UsageError."""

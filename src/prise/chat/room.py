@@ -53,6 +53,11 @@ class Rules:
             known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
+    @property
+    def matter(self) -> bool:
+        """Whether they say more than who made the room, so that they are kept for an empty one."""
+        return replace(self, owner="") != Rules()
+
     def __str__(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)
 

@@ -48,9 +48,7 @@ PASSWORD, PASSPHRASE = "PRISE_CHAT_PASSWORD", "PRISE_CHAT_PASSPHRASE"
     "--json", "as_json", is_flag=True, help=_("With pipes: print what happens as JSON, one object in each line.")
 )
 @client_security
-def join(
-    address: str, name: str, rooms: tuple[str, ...], by_lines: bool, as_json: bool, **security: Any
-) -> int:
+def join(address: str, name: str, rooms: tuple[str, ...], by_lines: bool, as_json: bool, **security: Any) -> int:
     from prise.chat.client import session as sessions
     from prise.chat.client.memory import Identities
 

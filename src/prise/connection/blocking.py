@@ -92,8 +92,12 @@ class Connection(PostingConnection):
             while not pipeline.ready:
                 self._shake(until, seconds)
         except FrameError as error:
-            self._tell_why()
-            raise self._failed("connect", error) from None
+            if not pipeline.ready:
+                self._tell_why()
+                raise self._failed("connect", error) from None
+            # The same read completed the handshake and broke the framing: that is the conversation's to hear.
+            self._failed("receive", error)
+            self._eof = True
         except TooSlow as error:
             self._error = error
             raise

@@ -87,6 +87,9 @@ class LoopedEnding(LoopedWriting):
         """A limit was passed or the framing is broken: the conversation is told, may say a last word, and it is over."""
         if self._state == CLOSED:
             return
+        if self._shaking and self._pipeline.ready and not self._state:
+            # The same read completed the handshake and broke the framing: that is the conversation's to hear.
+            self._layers_moved([])
         if error.peer is None:
             error.operation, error.peer = "connect" if self._shaking else "receive", self.peer
         if self._state != OPEN:

@@ -133,6 +133,10 @@ class LoopedState(BaseConnection):
     # -- what the subclasses say ----------------------------------------------------------------------------------------
 
     @abstractmethod
+    def _layers_moved(self, messages: list[Any]) -> list[Any]:
+        """After every call into the layers; see looped.py."""
+
+    @abstractmethod
     def start(self) -> None:
         """Starts the conversation, if there is one: the layers are set up."""
 

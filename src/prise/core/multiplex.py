@@ -40,7 +40,8 @@ class Multiplex:
     lines, http, websocket: a conversation each, or `(conversation, framing)`, or with layers and limits behind that,
     `(conversation, framing, layers, limits)`; by default the framing is "lines", for http "chunks", and the limits (of one
     connection, not those on how many there are) are the server's. websocket's messages are whole, so only the codec of its
-    framing counts. Whoever speaks what has no conversation is refused. tls: a `TLS`, so that all of them are served inside TLS as well.
+    framing counts. Whoever speaks what has no conversation is refused. tls: a `TLS`, so that all of them are served inside
+    TLS as well.
     origins: which web pages may open a WebSocket, see `layers.websocketserver`. All conversations have the same spelling.
     """
 

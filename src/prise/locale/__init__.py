@@ -21,7 +21,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gettext import NullTranslations
 
-__all__ = ["LANGUAGES", "N_", "_", "choose", "language", "speak_everywhere", "translate", "translate_plural", "translator"]
+__all__ = [
+    "LANGUAGES",
+    "N_",
+    "_",
+    "choose",
+    "language",
+    "speak_everywhere",
+    "translate",
+    "translate_plural",
+    "translator",
+]
 
 DOMAIN = "prise"
 LANGUAGES = ("en", "fr")

@@ -12,6 +12,7 @@ the connections is ready, whose callback then serves all that are (epoll and kqu
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from prise.core.deadlines import NEVER
@@ -41,6 +42,8 @@ class AsyncioLoop(PollingLoop):
         self._poller.close()  # opened when there is something to watch
         self.asyncio = loop
         self.time = loop.time
+        self._again: deque[Handler] = deque()
+        self._soon = False  # `_turn` is to be called
         self._timer: asyncio.Handle | None = None
         self._timer_due = NEVER  # kept here: what uvloop gives for a time that has come already has no `when()`
 
@@ -56,7 +59,20 @@ class AsyncioLoop(PollingLoop):
             self._close()
 
     def again(self, handler: Handler) -> None:
-        self.asyncio.call_soon(handler.on_again)
+        self._again.append(handler)  # one handle of asyncio's for all: a broadcast brings a thousand
+        if not self._soon:
+            self._soon = True
+            self.asyncio.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        again = self._again
+        try:
+            for _each in range(len(again)):
+                again.popleft().on_again()
+        finally:  # what one of them raises is asyncio's to report; the others have their turn all the same
+            self._soon = bool(again)
+            if again:
+                self.asyncio.call_soon(self._turn)
 
     def at(self, handler: Handler, when: float) -> None:
         if self.deadlines.schedule(handler, when):

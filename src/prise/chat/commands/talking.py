@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from prise import UsageError
-from prise.chat import cleaning, texts
+from prise.chat import texts
 from prise.chat.commands.base import Command, Order
 from prise.chat.events import Message, Plain
-from prise.chat.room import Room
 from prise.locale import N_
 
 MOST_SHOWN = 500
@@ -52,7 +51,7 @@ async def since(order: Order) -> None:
 async def search(order: Order) -> None:
     if not order.rest:
         raise UsageError("write /search WORDS")
-    messages = await order.house.store.search(order.rest, order.house.readable(order.person), 20)
+    messages = await order.house.store.search(order.rest, await order.house.readable(order.person), 20)
     await _show(order, messages[::-1])
     if messages:
         order.session.inform("/since NUMBER shows what followed a message")
@@ -62,9 +61,8 @@ async def _show(order: Order, messages: list[Message]) -> None:
     if not messages:
         order.session.inform("nothing was found")
         return
-    rooms: dict[str, Room] = order.house.rooms
     for message in messages:
-        place = "" if message.room == order.session.room else f"#{rooms[cleaning.key(message.room)].name} "
+        place = "" if message.room == order.session.room or message.to else f"#{message.room} "
         order.session.show((Plain(f"{message.number} {place}{texts.line(message, order.translate)}"),))
 
 

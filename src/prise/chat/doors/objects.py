@@ -58,8 +58,12 @@ class ObjectSession(Session):
         self.behind: dict[str, int] = {}  # rooms by key -> the number that this program has got to
         self.history = HISTORY
         self.bot = False
+        self._held: list[Sequence[Event]] | None = None  # private messages, while earlier ones are being sent
 
     def show(self, events: Sequence[Event]) -> None:
+        if self._held is not None and isinstance(events[0], Message) and events[0].to:
+            self._held.append(events)
+            return
         for data in self._painter.bytes(events, self._connection, self._way, self._paint, apart=self._apart):
             self._connection.post_encoded(data)
 
@@ -111,6 +115,32 @@ class ObjectSession(Session):
         for room in rooms:
             self._house.come(self.person, room)
 
+    async def bring_private(self) -> None:
+        """Sends the private messages that were missed: those behind the numbers that the program knows, and those of
+        conversations that it does not know and that are newer than all it has seen."""
+        store, behind = self._house.store, self.behind
+        rooms = self._house.rooms
+        seen = [
+            message.at
+            for key, number in behind.items()
+            if key in rooms and number
+            for message in await store.read(rooms[key].name, after=number - 1 or -1, count=1)
+        ]
+        sent: dict[str, int] = {}
+        for log in await store.private(self.person.id):
+            if log in behind:
+                page = await store.read(log, after=behind[log] or -1, count=MOST_HISTORY)
+            else:
+                page = [each for each in await store.read(log) if seen and each.at > max(seen)]
+            for message in page:
+                await self._connection.send(shapes.dumped("message", shapes.message(message)))
+                sent[log] = message.number
+        held, self._held = self._held or [], None
+        for events in held:
+            fresh = tuple(e for e in events if isinstance(e, Message) and e.number > sent.get(e.room, 0))
+            if fresh:
+                self.show(fresh)
+
     def _start(self, room: Room) -> int:
         """The number behind which this program wants to know what was said."""
         since = self.behind.get(room.key)
@@ -152,7 +182,9 @@ class ObjectDoor:
                 grace = await self._serve(session, connection) and not session.bot
         except prise.MessageTooLarge:
             why, grace = Notice("a line of more than {most} bytes", most=4 * LONGEST_LINE), False
-            await _goodbye(connection, why.text(translator(usual_language()) if session is None else session.translate), False)
+            await _goodbye(
+                connection, why.text(translator(usual_language()) if session is None else session.translate), False
+            )
         except prise.TooSlow:
             why = Notice("too slow to read what is said")
             raise
@@ -223,7 +255,7 @@ class ObjectDoor:
         since = hello.get("since")
         if isinstance(since, dict):
             session.behind = {
-                cleaning.key(str(name)): number
+                cleaning.key(str(name)): min(number, 2**53)
                 for name, number in since.items()
                 if isinstance(number, int) and number >= 0
             }
@@ -237,7 +269,11 @@ class ObjectDoor:
             except prise.PriseError as error:
                 session.refuse(error)
         session.room = next((room.name for room in rooms.values()), "")
+        if session.behind:
+            session._held = []
         await session.bring(list(rooms.values()))
+        if session.behind:
+            await session.bring_private()
         if self._house.talk.cut_off is not None:
             session.send("link", {"up": False, "why": self._house.talk.cut_off.sentence(session.translate)})
 
@@ -325,7 +361,7 @@ async def _history(house: House, session: ObjectSession, speaker: Speaker, given
 async def _search(house: House, session: ObjectSession, speaker: Speaker, given: Any) -> None:
     fields = {"words": given} if isinstance(given, str) else shapes.mapping(given)
     words, room = shapes.text(fields, "words"), shapes.text(fields, "room")
-    logs = [house.readable_log(session.person, room)] if room else house.readable(session.person)
+    logs = [house.readable_log(session.person, room)] if room else await house.readable(session.person)
     found = await house.store.search(words, logs, MOST_FOUND)
     await session._connection.send(
         shapes.dumped("found", {"words": words, "messages": list(map(shapes.message, found))})

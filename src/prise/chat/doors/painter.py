@@ -23,7 +23,9 @@ class Painter:
 
     def __init__(self) -> None:
         self._events: Sequence[Event] = ()
-        self._made: dict[tuple[Way, object], tuple[bytes, ...]] = {}  # bound: the ways there are, of the last events only
+        self._made: dict[
+            tuple[Way, object], tuple[bytes, ...]
+        ] = {}  # bound: the ways there are, of the last events only
         self._called: frozenset[str] = frozenset()
         self._way: Way | None = None  # of what was asked for last, with its framing and its bytes
         self._encoding: object = None

@@ -237,10 +237,11 @@ class Archive:
             where, order, bound = "number > ?", "asc", after
         else:
             where, order, bound = "number < ?", "desc", before or sys.maxsize
-        found = await self._ask(
+        rows = await self._ask(
             f"select {_COLUMNS} from messages where room = ? and {where} order by number {order} limit ?",
             (room, bound, count),
         )
+        found = list(map(_message, rows))
         return found if forward and after else found[::-1]
 
     async def search(self, words: str, rooms: Sequence[str], count: int) -> list[Message]:
@@ -254,7 +255,7 @@ class Archive:
         marks = ", ".join("?" * len(rooms))
         columns = ", ".join(f"messages.{column}" for column in _COLUMNS.split(", "))
         try:
-            return await self._ask(
+            rows = await self._ask(
                 f"select {columns} from search join messages on messages.id = search.rowid "
                 f"where search match ? and room in ({marks}) order by search.rowid desc limit ?",
                 (query, *rooms, count),
@@ -265,19 +266,28 @@ class Archive:
                     "that search took more than {seconds:g} s; use rarer words", seconds=SEARCH_TIME
                 ) from error
             raise
+        return list(map(_message, rows))
 
-    async def _ask(self, question: str, values: Iterable[Any]) -> list[Message]:
+    async def private(self, person: str) -> dict[str, int]:
+        """See `Store.private`."""
+        rows = await self._ask(
+            "select room, max(number) from messages where room > '@' and room < 'A' and instr(room, ?) group by room",
+            (person,),
+        )
+        return {room: number for room, number in rows if person in room.removeprefix("@").split(",")}
+
+    async def _ask(self, question: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
         import asyncio
 
         assert self._reader is not None, "the archive is not open"
         return await asyncio.get_running_loop().run_in_executor(self._reader, self._answer, question, tuple(values))
 
-    def _answer(self, question: str, values: tuple[Any, ...]) -> list[Message]:
+    def _answer(self, question: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         base = self._reading
         assert base is not None
         until = time.monotonic() + SEARCH_TIME
         base.set_progress_handler(lambda: time.monotonic() > until, 10_000)
-        return [_message(row) for row in base.execute(question, values)]
+        return base.execute(question, values).fetchall()
 
     # -- the writer's thread ---------------------------------------------------------------------------------------------
 

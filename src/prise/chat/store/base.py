@@ -85,6 +85,10 @@ class Store(ABC):
         """Messages of a room in their order: the first `count` behind `after`, or the last `count` before `before` (0: all)."""
 
     @abstractmethod
+    async def private(self, person: str) -> dict[str, int]:
+        """The private logs ("@ID,ID") that the person of this id shares, and the number of the last message of each."""
+
+    @abstractmethod
     async def search(self, words: str, rooms: Sequence[str], count: int = 100) -> list[Message]:
         """Messages of these rooms that have all these words, newest first. Words are plain text."""
 

@@ -53,6 +53,9 @@ class SqliteStore(Store):
     async def read(self, room: str, *, after: int = 0, before: int = 0, count: int = 50) -> list[Message]:
         return await self._archive.read(room, after=after, before=before, count=count)
 
+    async def private(self, person: str) -> dict[str, int]:
+        return await self._archive.private(person)
+
     async def search(self, words: str, rooms: Sequence[str], count: int = 100) -> list[Message]:
         return await self._archive.search(words, rooms, count)
 
