@@ -12,7 +12,7 @@ pytest.importorskip("click")
 
 from chat_support import Chat, Program
 
-BOT = Path(__file__).parent.parent / "examples" / "chat_bot" / "bot.py"
+BOT = Path(__file__).parent.parent / "examples" / "chat_bot" / "bot_prise.py"
 
 
 def test_the_bot_tells_the_time(tmp_path: Path) -> None:

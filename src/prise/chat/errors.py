@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 from prise import UsageError
@@ -17,7 +18,8 @@ class Denied(UsageError):
 
     def sentence(self, translate: Any = str) -> str:
         """See `PriseError`; a detail that is a Notice is translated too."""
-        details = {
+        said = copy(self)
+        said.details = {
             name: value.text(translate) if isinstance(value, Notice) else value for name, value in self.details.items()
         }
-        return UsageError(self.reason, **details).sentence(translate)
+        return super(Denied, said).sentence(translate)

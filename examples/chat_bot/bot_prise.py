@@ -1,4 +1,7 @@
-"""A bot for `prise chat`: whoever writes "!heure" is told the time. Run: python bot.py [HOST:PORT]"""
+"""Un robot pour `prise chat` : à qui écrit « !heure », il dit l'heure.
+
+Lancer :   python bot_prise.py [ADRESSE]       (localhost:50000 par défaut ; le salon d'abord)
+"""
 
 import sys
 import time
