@@ -1,6 +1,6 @@
 """`prise web` under what the network sends: clients that dawdle, random bytes, files larger than memory.
 
-PRISE_SLOW_TESTS=1 holds the dawdlers for up to 90 seconds, against the time limits that users get, and sends 10,000 requests.
+PRISE_LONG_TESTS=1 holds the dawdlers for up to 90 seconds, against the time limits that users get, and sends 10,000 requests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from site_support import Served, write
 
 pytest.importorskip("click")
 
-SLOW = os.environ.get("PRISE_SLOW_TESTS") == "1"
+SLOW = os.environ.get("PRISE_LONG_TESTS") == "1"
 DAWDLERS = 200
 
 

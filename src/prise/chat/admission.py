@@ -25,13 +25,16 @@ MOST_ACCOUNTS = 10_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How a house is kept. name: what it is called. password: what everybody needs to come in; operator_password: what makes an
-    operator (`/op`). rate: how fast each client may speak; None: any.
+    operator (`/op`). rate: how fast each client may speak; None: any. keep_time: seconds, keep_messages: of each
+    room; None: for ever, all.
     """
 
     name: str = "prise"
     password: str = ""
     operator_password: str = ""
     rate: Rate | None = USUAL
+    keep_time: float | None = None
+    keep_messages: int | None = None
 
 
 class Admission(ABC):

@@ -31,7 +31,7 @@ from prise.chat.events import (
 )
 from prise.chat.person import Person, Session
 from prise.chat.room import Room, Rules, room_name
-from prise.chat.store.archive import FIRST_ROOM
+from prise.chat.store.archive import FIRST_ROOM, TRIM_EVERY
 from prise.chat.store.base import RECENT, Store
 
 MOST_ROOMS = 500
@@ -81,6 +81,17 @@ class House(Admission):
         early, self._early = self._early, None
         if early:
             self.arrived(early)
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        """What the archive forgets the rooms forget as well, from now on every minute."""
+        keep, most = self.options.keep_time, self.options.keep_messages
+        if (keep is None and most is None) or not self.talk.open:
+            return
+        before = 0.0 if keep is None else time.time() - keep
+        for room in self.rooms.values():
+            room.forget(before, RECENT if most is None else most)
+        asyncio.get_running_loop().call_later(TRIM_EVERY, self._forget_old)
 
     async def close(self, why: Notice) -> None:
         """Nobody says anything any more; what is on its way to the store is shown, then the reason, then all are let go."""

@@ -110,6 +110,11 @@ class Room:
         mentions.pop(message.author, None)
         return replace(message, mentions=tuple(mentions)) if mentions else message
 
+    def forget(self, before: float, most: int) -> None:
+        """Forgets what was said before that time, and all but the last messages."""
+        while self.recent and (self.recent[0].at < before or len(self.recent) > most):
+            self.recent.popleft()
+
     def behind(self, number: int) -> list[Message] | None:
         """The messages behind this number, if all of them are still remembered here."""
         if number >= self.last:

@@ -121,7 +121,12 @@ async def _serve(setting: Setting) -> None:
     where = sorted(taken, key=str, reverse=not setting.addresses)
     operator_password = setting.operator_password or secrets.token_urlsafe(9)
     options = Options(
-        name=setting.name, password=setting.password, operator_password=operator_password, rate=setting.rate
+        name=setting.name,
+        password=setting.password,
+        operator_password=operator_password,
+        rate=setting.rate,
+        keep_time=setting.keep_time,
+        keep_messages=setting.keep_messages,
     )
     store = store_of(setting.store, setting.backplane, setting.keep_time, setting.keep_messages)
     house = House(store, options)
