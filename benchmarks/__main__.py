@@ -17,7 +17,7 @@ PROJECT = Path(__file__).parent.parent
 ENVIRONMENT = PROJECT / ".venv-bench"
 PYTHON = ENVIRONMENT / "bin" / "python"
 REQUIREMENTS = PROJECT / "benchmarks" / "requirements.txt"
-NAMES = ("echo", "tls", "websocket", "udp", "relay", "idle", "fanout")
+NAMES = ("echo", "tls", "websocket", "udp", "relay", "web", "idle", "fanout", "chat", "page", "store", "nats")
 
 
 def prepare() -> None:
@@ -42,12 +42,12 @@ def start_again() -> None:
 
 def run(options: argparse.Namespace) -> bool:
     """Runs the benchmarks asked for. False when a server failed; a goal that was missed is only reported."""
-    from benchmarks import echo, fanout, harness, idle, relay, tls, udp, websocket
+    from benchmarks import chat, echo, fanout, harness, idle, nats, page, relay, store, tls, udp, web, websocket
 
     harness.raise_file_limit()
     if len(harness.CPUS) == 1:
         print("only one CPU: server and load share it, so believe the ratios even less", file=sys.stderr)
-    parts = (echo, tls, websocket, udp, relay, idle, fanout)
+    parts = (echo, tls, websocket, udp, relay, web, idle, fanout, chat, page, store, nats)
     seconds = options.seconds or (0.3 if options.quick else 2.0)
     rounds = options.rounds or (1 if options.quick else 3)
     complete = True

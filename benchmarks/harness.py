@@ -24,7 +24,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -114,6 +114,10 @@ class Server:
             tree += [pid for pid, fields in found.items() if int(fields[1]) == parent]
         return [(pid, found[pid]) for pid in tree if pid in found]
 
+    def pids(self) -> list[int]:
+        """All its processes."""
+        return [pid for pid, _fields in self._tree()]
+
     def cpu(self) -> float:
         """Seconds of CPU, user and system, of all threads and processes, those that have ended included."""
         total = 0.0
@@ -149,7 +153,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(command: list[str], environment: dict[str, str] | None = None) -> Iterator[Server]:
+def running(
+    command: list[str], environment: dict[str, str] | None = None, cpus: Set[int] = frozenset({SERVER_CPU})
+) -> Iterator[Server]:
     """Starts a server on its CPU, waits for its port, and ends it with all its children afterwards."""
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
@@ -160,7 +166,7 @@ def running(command: list[str], environment: dict[str, str] | None = None) -> It
             cwd=FOLDER.parent,
             env=os.environ | (environment or {}),
             start_new_session=True,  # so that its children can be ended with it
-            preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CPU}),
+            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
         )
         assert process.stdout is not None
         try:

@@ -22,7 +22,9 @@ from benchmarks import harness, plot
 from benchmarks.servers import Entry
 
 FOLDER = harness.FOLDER / "results"
-PACKAGES = ("uvloop", "trio", "anyio", "twisted", "easynetwork", "websockets", "aiohttp", "picows")
+PACKAGES = (
+    "uvloop", "trio", "anyio", "twisted", "easynetwork", "websockets", "aiohttp", "picows", "starlette", "uvicorn", "granian",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Goal:
-    """The best figure of `server` in `column` is to be at most `factor` times that of `reference`.
+    """The best figure of `server` in `column` is to be at most `factor` times that of `reference`, or `factor` itself.
 
     Where more is better, it is to be at least that.
     """
@@ -58,7 +60,7 @@ class Goal:
     server: str
     column: Column
     factor: float
-    reference: str
+    reference: str = ""
 
 
 @dataclass
@@ -102,12 +104,13 @@ class Report:
         return cells
 
     def _goal(self, goal: Goal) -> str:
-        mine, other = self.best(goal.server, goal.column), self.best(goal.reference, goal.column)
+        mine = self.best(goal.server, goal.column)
+        other = self.best(goal.reference, goal.column) if goal.reference else 1.0
         if not mine or not other:  # not measured this time
             return ""
         more = goal.column.best is max
         what = f"{goal.server}, {goal.column.heading}, {goal.column.unit}"
-        wanted = f"at {'least' if more else 'most'} {goal.factor:g} × {goal.reference}"
+        wanted = f"at {'least' if more else 'most'} {goal.factor:g}{f' × {goal.reference}' if goal.reference else ''}"
         ratio = mine / other
         reached = ratio >= goal.factor if more else ratio <= goal.factor
         return f"- {what}: {wanted}: {ratio:.2f}, {'reached' if reached else '**missed**'}"

@@ -15,8 +15,14 @@ ASYNCIO_STREAMS = "asyncio streams"
 WEBSOCKETS = "websockets"
 RECVFROM = "recvfrom loop"
 DATAGRAMS = "asyncio DatagramProtocol"
+NGIRCD = "ngircd"
+TUTORIAL = "tutorial, threads"
+PRISE_CHAT = "prise chat"
+BROADCAST = "websockets.broadcast"
 SOCAT = "socat"
 SOCAT_LARGE = "socat, 64 KiB blocks"
+NGINX = "nginx"
+NGINX_2 = "nginx, 2 workers"
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,26 @@ def udp() -> list[Entry]:
     ]
 
 
+def chats() -> list[Entry]:
+    """Chat servers for lines of text, each with its own etiquette."""
+    return [
+        _peer(NGIRCD, "bare", "chat", "ngircd"),
+        _peer(TUTORIAL, "bare", "tutorial_chat"),
+        _peer(PRISE_CHAT, "prise", "chat", "prise"),
+    ]
+
+
+def pages() -> list[Entry]:
+    """Every message to everyone, over WebSocket. prise's is the chat's page, with all that belongs to it."""
+    return [
+        _peer(BROADCAST, "framework", "websockets_chat"),
+        _peer("aiohttp + uvloop", "framework", "aiohttp_chat", "--uvloop"),
+        _peer("picows + uvloop", "framework", "picows_chat", "--uvloop"),
+        _peer(PRISE_CHAT, "prise", "chat", "prise"),
+        _peer(f"{PRISE_CHAT}, no uvloop", "prise", "chat", "asyncio"),
+    ]
+
+
 def relays() -> list[Entry]:
     """Every relay between two TCP connections; the port that it connects to is to be appended."""
     return [
@@ -156,3 +182,24 @@ def relays() -> list[Entry]:
 
 def _relay(*options: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "benchmarks.peers.relay", "prise", *options)
+
+
+def web(folder: str) -> list[Entry]:
+    """Every server of the files in a folder."""
+
+    def program(name: str, kind: str, program: str, *options: str) -> Entry:
+        return _peer(name, kind, "web_program", program, folder, *options)
+
+    return [
+        program(NGINX, "bare", "nginx"),
+        program("darkhttpd", "bare", "darkhttpd"),
+        program("caddy", "bare", "caddy"),
+        program("granian", "framework", "granian"),
+        _peer("http.server", "framework", "web_python", "http.server", folder),
+        _peer("aiohttp", "framework", "web_python", "aiohttp", folder),
+        _peer("aiohttp + uvloop", "framework", "web_python", "aiohttp", folder, "--uvloop"),
+        _peer("starlette + uvicorn", "framework", "web_python", "starlette", folder, "--uvloop"),
+        program("prise web", "prise", "prise"),
+        program(NGINX_2, "bare", "nginx", "2"),
+        program("prise web, 2 workers", "prise", "prise", "2"),
+    ]
