@@ -43,6 +43,14 @@ class LoopedWriting(LoopedState):
     def _wrap(self) -> None:
         """Has the layers wrap what is in the outbox."""
         out = self._out
+        if len(out) == 1 and not isinstance(out[0], memoryview):  # the usual case
+            if wrapped := self._pipeline.wrap(out):  # type: ignore[arg-type]
+                out[0] = memoryview(wrapped)
+                self._out_size = len(wrapped)
+            else:
+                out.clear()
+                self._out_size = 0
+            return
         first = 0
         while first < len(out) and isinstance(out[first], memoryview):  # wrapped already
             first += 1
