@@ -9,7 +9,7 @@ from pathlib import Path
 from chat_support import Chat
 
 BACKPRESSURE = re.compile(
-    r"^bob: [\d,]+ bytes are queued: it does not read them. more than 65,536, so nothing more is read", re.M
+    r"^bob: [\d,]+ bytes are queued: it does not read them. More than 65,536, so nothing more is read", re.M
 )
 
 
@@ -36,7 +36,7 @@ def test_it_shows_the_queue_of_who_does_not_read_and_when_backpressure_acts(tmp_
             alice.sees("* bob joined")
             place = 0
             while not BACKPRESSURE.search(chat.errors.text):  # the kernel keeps some megabytes for him
-                alice.say("\n".join(["x" * 3000] * 50 + ["there"]))
+                alice.say("\n".join(["x" * 3000] * 10 + ["there"]))
                 place = alice.sees("<alice> there", place)
             bob.screen.start()
             chat.errors.wait_for("bob: it has read everything: nothing is queued any more")

@@ -70,7 +70,7 @@ class Explainer:
             return _("it has read everything: nothing is queued any more")
         text = _("{size:,} bytes are queued: it does not read them").format(size=size)
         if size > self._limits.outbox_mark:
-            more = _("more than {mark:,}, so nothing more is read from it (backpressure); at {most:,} it is cut")
+            more = _("More than {mark:,}, so nothing more is read from it (backpressure); at {most:,} it is cut")
             text += ". " + more.format(mark=self._limits.outbox_mark, most=self._limits.outbox_size)
         return text
 
