@@ -96,7 +96,11 @@ class Person:
 
     def show(self, events: Sequence[Event]) -> None:
         if self.ignored:
-            events = tuple(each for each in events if not self._ignores(each))
+            left = tuple(each for each in events if not self._ignores(each))
+            if not left:
+                return
+            if len(left) < len(events):  # else the very same ones: what was made of them is shared
+                events = left
         if len(self.sessions) == 1:  # the usual case
             self.sessions[0].show(events)
             return
