@@ -253,7 +253,8 @@ def test_the_operator_on_a_terminal_has_a_prompt(store: Path, end: bytes) -> Non
             chat.sees("half a ", place)  # the line being typed is drawn again below
             chat.say("line")
             alice.sees("<operator> half a line")
-            chat.sees("<operator> half a line")
+            place = chat.sees("<operator> half a line")
+            chat.sees("> ", place)  # from here on the keys are the prompt's again
             chat.send(end)
             assert alice.leaves().endswith("\n* the room is closing. Goodbye\n")
         chat.sees("the room is closing")
