@@ -7,7 +7,7 @@ To add one: a coroutine function with an `Order`, and a `Command` in the table o
 
 from __future__ import annotations
 
-from prise import PriseError, UsageError
+from prise import PriseError
 from prise.chat.commands import moderating, people, rooms, talking
 from prise.chat.commands.base import Command, Order
 from prise.chat.events import Plain
@@ -45,7 +45,7 @@ def is_command(line: str) -> bool:
     return line.startswith("/") and not line.startswith("//")
 
 
-async def obey(house: House, session: Session, line: str, translate: object = None) -> None:
+async def obey(house: House, session: Session, line: str) -> None:
     """Does what a line that begins with a slash asks for, or tells the session why not."""
     word, _space, rest = line.strip().removeprefix("/").partition(" ")
     command = COMMANDS.get(word.casefold())
@@ -56,7 +56,5 @@ async def obey(house: House, session: Session, line: str, translate: object = No
     else:
         try:
             await command.run(Order(house, session, rest.strip()))
-        except UsageError as error:
-            session.refuse(error)
-        except PriseError as error:  # the store could not keep it
+        except PriseError as error:  # it cannot be done, or the store could not keep it
             session.refuse(error)
