@@ -1,6 +1,6 @@
 """Where what is said is numbered and kept: `base` says what the house needs, `sqlite` is one node, `nats` several.
 
-`archive` is the SQLite file that both have: for one node the truth, for several each node's own copy, to search and to read.
+`archive` is the SQLite file that both have (`archived`): for one node the truth, for several each node's own copy, to read.
 """
 
 from __future__ import annotations

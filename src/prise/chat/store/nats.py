@@ -20,7 +20,8 @@ from typing import Any
 from prise import ConnectError, PriseError, UsageError
 from prise.chat.events import Message
 from prise.chat.store.archive import Archive, Batch, Fact, Item
-from prise.chat.store.base import House, Store
+from prise.chat.store.archived import ArchivedStore
+from prise.chat.store.base import House
 from prise.chat.store.natscopy import Arrival, Copy
 from prise.chat.store.natsfollow import TICK
 from prise.chat.store.natslink import Link
@@ -37,7 +38,7 @@ PAUSES = (0.0, 0.2, 0.5, 1.0)
 """Seconds before each attempt to find the others again; the last one before all further ones."""
 
 
-class NatsStore(Store):
+class NatsStore(ArchivedStore):
     """address: see `Backplane`. Raises UsageError."""
 
     alone = False
@@ -45,7 +46,7 @@ class NatsStore(Store):
     def __init__(self, archive: Archive, address: str | Backplane) -> None:
         self.backplane = Backplane.parse(address) if isinstance(address, str) else address
         self.name = f"{archive.path} ({self.backplane})"
-        self._archive = archive
+        super().__init__(archive)
         self._house: House
         self._loop: asyncio.AbstractEventLoop
         self._link: Link | None = None  # the one that lives, or begins
@@ -54,7 +55,6 @@ class NatsStore(Store):
         self._tasks: list[asyncio.Task[None]] = []
         self._sayings = Sayings(self._publish, self._settled)
         self._presence = Presence(self._send_people, self._met)
-        self._rooms: dict[str, int] = {}
         self._facts: dict[str, str] = {}
         self._foreseen: dict[str, str] = {}  # what they will be when all that has arrived is stored
         self._heard: set[str] = set()  # keys of which the bucket has told
@@ -343,19 +343,7 @@ class NatsStore(Store):
         if fresh and self._started:
             self._house.arrived(fresh)
 
-    # -- reading, and who is where -----------------------------------------------------------------------------------------------
-
-    def rooms(self) -> dict[str, int]:
-        return self._rooms
-
-    async def read(self, room: str, *, after: int = 0, before: int = 0, count: int = 50) -> list[Message]:
-        return await self._archive.read(room, after=after, before=before, count=count)
-
-    async def private(self, person: str) -> dict[str, int]:
-        return await self._archive.private(person)
-
-    async def search(self, words: str, rooms: Sequence[str], count: int = 100) -> list[Message]:
-        return await self._archive.search(words, rooms, count)
+    # -- who is where -----------------------------------------------------------------------------------------------
 
     async def _meet(self, link: Link) -> None:
         try:

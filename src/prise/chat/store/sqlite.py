@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from prise import PriseError
 from prise.chat.events import Message
 from prise.chat.store.archive import Archive, Batch, Fact
-from prise.chat.store.base import House, Store
+from prise.chat.store.archived import ArchivedStore
+from prise.chat.store.base import House
 
 
-class SqliteStore(Store):
+class SqliteStore(ArchivedStore):
     """A store in one file; see `archive`."""
 
     def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+        super().__init__(archive)
         self.name = str(archive.path)
-        self._rooms: dict[str, int] = {}
         self._puts: dict[int, asyncio.Future[None]] = {}
 
     async def start(self, house: House) -> None:
@@ -46,18 +45,6 @@ class SqliteStore(Store):
         kept = self._puts[id(fact)] = asyncio.get_running_loop().create_future()
         self._archive.add(fact)
         await kept
-
-    def rooms(self) -> dict[str, int]:
-        return self._rooms
-
-    async def read(self, room: str, *, after: int = 0, before: int = 0, count: int = 50) -> list[Message]:
-        return await self._archive.read(room, after=after, before=before, count=count)
-
-    async def private(self, person: str) -> dict[str, int]:
-        return await self._archive.private(person)
-
-    async def search(self, words: str, rooms: Sequence[str], count: int = 100) -> list[Message]:
-        return await self._archive.search(words, rooms, count)
 
     def _reported(self, batch: Batch) -> None:
         house = self._house
