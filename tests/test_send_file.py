@@ -225,7 +225,7 @@ def test_a_peer_that_takes_nothing_is_too_slow(way: Way, tmp_path: Path) -> None
         client.recv(1)
         assert isinstance(way.error(), TooSlow)
         until(lambda: server.stats().open == 0, "it is let go")
-        assert server.stats().errors["too_slow"] == 1
+        until(lambda: server.stats().errors["too_slow"] == 1, "it is counted")  # when its conversation is over
 
 
 def test_a_peer_that_goes_away_in_the_middle_is_lost(way: Way, tmp_path: Path) -> None:
