@@ -146,6 +146,11 @@ class House(Admission):
             raise UsageError("there is no room {room}; /rooms lists them", room=name)
         return room
 
+    def refuse_unless_in(self, person: Person, room: Room) -> None:
+        """Raises UsageError when the person is not in the room."""
+        if room.key not in person.rooms:
+            raise UsageError("you are not in {room}; /join it first", room=room.name)
+
     async def admit(self, person: Person, typed: str, password: str = "") -> Room:
         """The room, new if there is none of this name, if this person may enter it. Raises UsageError."""
         name = room_name(typed)
@@ -156,7 +161,7 @@ class House(Admission):
             if sum(each.rules.owner == person.id for each in self.rooms.values()) >= MOST_ROOMS_OWNED:
                 raise UsageError("you have made {most} rooms already", most=MOST_ROOMS_OWNED)
             room = self._room(name)
-            if room.key not in self._kept_rooms():
+            if f"room:{room.key}" not in self.facts:
                 await self.change(room, owner=person.id)
         rules = room.rules
         if room.key not in person.rooms:
@@ -205,9 +210,6 @@ class House(Admission):
         with suppress(PriseError):  # then it is forgotten another time
             await self.store.put(f"room:{room.key}", "")
 
-    def _kept_rooms(self) -> set[str]:
-        return {cleaning.key(FIRST_ROOM), *(key.removeprefix("room:") for key in self.facts if key.startswith("room:"))}
-
     def _room(self, name: str) -> Room:
         key = cleaning.key(name)
         room = self.rooms.get(key)
@@ -242,8 +244,7 @@ class House(Admission):
         What it returns is done when the message was shown. Raises UsageError when this person may not say it.
         """
         person = session.person
-        if room.key not in person.rooms:
-            raise UsageError("you are not in {room}; /join it first", room=room.name)
+        self.refuse_unless_in(person, room)
         reference = reference and f"{person.id}:{reference}"
         if not (reference and any(each.reference == reference for each in room.recent)):  # else: it is said already
             room.rules_for(person)
@@ -282,8 +283,7 @@ class House(Admission):
                 return name
             raise UsageError("that private conversation is not yours")
         room = self.find_room(name)
-        if room.key not in person.rooms:
-            raise UsageError("you are not in {room}; /join it first", room=room.name)
+        self.refuse_unless_in(person, room)
         return room.name
 
     # -- what the store says ---------------------------------------------------------------------------------------------
@@ -362,8 +362,9 @@ class House(Admission):
         for event, names in self.people.met(node, people):
             for name in names:
                 room = self._room(name)
-                (room.elsewhere.pop(event.id, None) if isinstance(event, Left) else None)
-                if isinstance(event, Joined) and (somebody := self.people.elsewhere(event.id)) is not None:
+                if isinstance(event, Left):
+                    room.elsewhere.pop(event.id, None)
+                elif isinstance(event, Joined) and (somebody := self.people.elsewhere(event.id)) is not None:
                     room.elsewhere[event.id] = somebody
                 if isinstance(event, Joined | Left):
                     room.show((type(event)(room.name, event.at, event.name, event.id),))

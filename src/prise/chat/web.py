@@ -125,8 +125,7 @@ class Files:
     def _room(self, person: Person, request: Request) -> Room:
         wanted = parse_qs(request.query).get("room", [""])[0]
         room = self._house.find_room(wanted or next(iter(person.rooms.values()), ""))
-        if room.key not in person.rooms:
-            raise prise.UsageError("you are not in {room}; /join it first", room=room.name)
+        self._house.refuse_unless_in(person, room)
         return room
 
 
