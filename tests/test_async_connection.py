@@ -16,6 +16,7 @@ import pytest
 
 import prise
 from prise import AsyncConnection, Limits
+from prise.layers.telnet import Telnet
 from prise.servers.server import Server
 from prise.testing.conformance import echo_coroutine, echo_generator
 
@@ -1051,6 +1052,66 @@ def test_a_burst_of_posts_does_not_cut_a_peer_that_reads(run: Run) -> None:
                 assert connections[0].post("y" * 50_000)
                 heard = [await client.receive() for _ in range(101)]
                 assert heard == ["x" * 999] * 100 + ["y" * 50_000]
+
+    run(main())
+
+
+def test_what_is_posted_to_be_flushed_is_out_when_the_call_returns(run: Run) -> None:
+    """While nothing waits before it; behind what waits it keeps its place, as does what the peer did not take at once."""
+
+    async def main() -> None:
+        connections: list[AsyncConnection] = []
+
+        async def listener(connection: AsyncConnection) -> None:
+            connections.append(connection)
+            async for _ in connection:
+                pass
+
+        async with serving(listener, Limits(outbox_size=8_000_000, linger_time=0.2)) as server:
+            with raw_client(server) as client:
+                await until(lambda: len(connections) == 1)
+                (connection,) = connections
+                assert connection.post_encoded(b"at once\n", flush=True)
+                assert client.recv(100) == b"at once\n"  # our loop has had no turn since
+                assert connection.post("first")
+                assert connection.post_encoded(b"second\n", flush=True)
+                client.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    client.recv(100)
+                loop = asyncio.get_running_loop()
+                assert await loop.sock_recv(client, 100) == b"first\nsecond\n"
+                large = b"x" * 6_000_000 + b"\n"
+                assert connection.post_encoded(large, flush=True)
+                assert connection.post_encoded(b"last\n", flush=True)
+                received = b""
+                while not received.endswith(b"last\n"):
+                    received += await loop.sock_recv(client, 1 << 20)
+                assert received == large + b"last\n"
+
+    run(main())
+
+
+@pytest.mark.parametrize("layer", [False, True])
+def test_what_is_flushed_to_a_peer_that_is_gone_ends_only_that_conversation(run: Run, layer: bool) -> None:
+    async def main() -> None:
+        connections: list[AsyncConnection] = []
+
+        async def listener(connection: AsyncConnection) -> None:
+            connections.append(connection)
+            async for _ in connection:
+                pass
+
+        layers = [Telnet] if layer else []
+        async with serving(listener, Limits(linger_time=0.2), layers=layers) as server:
+            with raw_client(server) as stays, raw_client(server) as goes:
+                await until(lambda: len(connections) == 2)
+                (gone,) = (each for each in connections if each.peer.port == goes.getsockname()[1])
+                reset(goes)
+                for connection in connections:
+                    connection.post_encoded(b"still here\n", flush=True)
+                assert stays.recv(100) == b"still here\n"
+                await until(lambda: gone.closed)
+                assert server.stats().open == 1
 
     run(main())
 

@@ -166,8 +166,12 @@ class BaseConnection(ABC):
             self._pipeline.blame(error, self.peer)
 
     @abstractmethod
-    def post_encoded(self, data: bytes) -> bool:
-        """`post` for a message that is encoded already (a broadcast encodes once for all)."""
+    def post_encoded(self, data: bytes, flush: bool = False) -> bool:
+        """`post` for a message that is encoded already (a broadcast encodes once for all).
+
+        flush: writes within this call what the peer takes at once, rather than with all else that is posted in this turn
+        of the loop. For whoever has nothing more to say: a quarter less work for a message, and the first have it sooner.
+        """
 
     @abstractmethod
     def abort(self) -> None:

@@ -54,8 +54,8 @@ class _Skin(BaseConnection):
     def unsent(self) -> int:
         return self._connection.unsent
 
-    def post_encoded(self, data: bytes) -> bool:
-        return self._connection.post_encoded(data)
+    def post_encoded(self, data: bytes, flush: bool = False) -> bool:
+        return self._connection.post_encoded(data, flush)
 
     def abort(self) -> None:
         self._connection.abort()
@@ -94,9 +94,9 @@ class BridgedGeneratorConnection(_Skin):
             self._size = 0
             self._connection._send_all(messages)
 
-    def post_encoded(self, data: bytes) -> bool:
+    def post_encoded(self, data: bytes, flush: bool = False) -> bool:
         if threading.get_ident() != self._thread or self.ended:
-            return super().post_encoded(data)
+            return super().post_encoded(data, flush)
         if self._connection._gone:
             return False
         self.say(data)  # posted to itself: after what it said before

@@ -96,9 +96,9 @@ class LoopedWriting(LoopedState):
                 self._loop.at(self, now + self._limits.write_time)
         self._settle()
 
-    def post_encoded(self, data: bytes) -> bool:
+    def post_encoded(self, data: bytes, flush: bool = False) -> bool:
         if self._loop.thread == get_ident():
-            return self._post(data)
+            return self._post(data, flush)
         if self._state or self._error is not None:
             return False
         with self._loop.lock:
@@ -116,9 +116,11 @@ class LoopedWriting(LoopedState):
             self._posted_size -= len(data)
         self._post(data)
 
-    def _post(self, data: bytes) -> bool:
+    def _post(self, data: bytes, flush: bool = False) -> bool:
         if self._state != OPEN or self._sent_eof or self._error is not None:
             return False
+        if flush and not (self._out or self._in_turn or self._blocked):
+            return self._write(data)
         most = self._limits.outbox_size - len(data)
         if self._out_size > most:
             if not self._blocked and self._out:
@@ -129,6 +131,21 @@ class LoopedWriting(LoopedState):
                 return False
         self._counters.messages_sent += 1
         self._queue(data)
+        return True
+
+    def _write(self, data: bytes) -> bool:
+        """Posts what nothing waits before, in this very call. What is left, and what went wrong, is the turn's business."""
+        wire = self._pipeline.wrap((data,)) if self._layered else data
+        self._active = self._time()
+        counters = self._counters
+        counters.messages_sent += 1
+        try:
+            sent = self._sock.send(wire)
+        except OSError:
+            sent = 0
+        counters.bytes_sent += sent
+        if sent < len(wire):
+            self._queue(memoryview(wire)[sent:])
         return True
 
     def _give_up(self) -> None:

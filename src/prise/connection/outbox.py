@@ -85,7 +85,7 @@ class PostingConnection(BaseConnection):
         if self.closed:
             raise UsageError("the connection is closed", operation=operation)
 
-    def post_encoded(self, data: bytes) -> bool:
+    def post_encoded(self, data: bytes, flush: bool = False) -> bool:  # there are no turns: all is flushed
         with self._lock:
             if self._gone or self._sent_eof:
                 return False

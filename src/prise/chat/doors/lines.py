@@ -45,7 +45,7 @@ class LineSession(Session):
         else:
             made = self._painter.bytes(events, self._connection, ("line", self.room), self._paint)
         for data in made:
-            self._connection.post_encoded(data)
+            self._connection.post_encoded(data, flush=len(made) == 1)
 
     def _paint(self, events: Sequence[Event]) -> list[str]:
         return _lines(events, self.room, _)

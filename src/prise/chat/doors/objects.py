@@ -64,8 +64,9 @@ class ObjectSession(Session):
         if self._held is not None and isinstance(events[0], Message) and events[0].to:
             self._held.append(events)
             return
-        for data in self._painter.bytes(events, self._connection, self._way, self._paint, apart=self._apart):
-            self._connection.post_encoded(data)
+        made = self._painter.bytes(events, self._connection, self._way, self._paint, apart=self._apart)
+        for data in made:
+            self._connection.post_encoded(data, flush=len(made) == 1)
 
     def _paint(self, events: Sequence[Event]) -> list[str]:
         return shapes.painted(self._house, events, self.translate)
