@@ -65,10 +65,11 @@ def test_a_welcome_says_all_that_the_protocol_promises(chat: Chat, carrier: str,
         assert (me["registered"], me["operator"], me["house"], me["longest"]) == (False, False, "prise", 4096)
         assert me["uploads"] == {"allowed": True, "most": 20 * 1024**2}
         listed = {command["name"]: command for command in me["commands"]}
-        assert set(listed["msg"]) == {"name", "arguments", "help", "operator"}
-        assert "kick" not in listed
+        assert set(listed["msg"]) == {"name", "arguments", "help", "operator", "owner"}
+        assert "ban" not in listed
+        assert (listed["kick"]["operator"], listed["kick"]["owner"]) == (True, True)
         salon = bot.until("room", room="salon")
-        assert set(salon) == {"room", "topic", "people", "last", "locked", "muted", "slow", "owner"}
+        assert set(salon) == {"room", "topic", "people", "others", "last", "locked", "muted", "slow", "owner"}
         joined = bot.until("joined", name=name)
         assert joined["id"] == me["id"]
         assert abs(joined["at"] - time.time()) < 60

@@ -19,6 +19,7 @@ import prise
 from prise.chat import commands, texts
 from prise.chat import house as house_module
 from prise.chat.admission import Options
+from prise.chat.doors import shapes
 from prise.chat.errors import Denied
 from prise.chat.events import Announcement, Away, Event, Hands, Joined, Left, Message, Notice, Parted, Renamed
 from prise.chat.house import House
@@ -84,6 +85,10 @@ class Chat:
             await somebody.join(await self.house.admit(person, room))
         return somebody
 
+    async def close(self) -> None:
+        await self.house.close(Notice("bye"))
+        await self.house.store.stop()
+
     def stored(self) -> list[str]:
         with closing(sqlite3.connect(self.path)) as base:
             return [row[0] for row in base.execute("select text from messages order by id")]
@@ -106,7 +111,7 @@ def in_house(test: Callable[[Chat], Awaitable[None]]) -> Callable[[], None]:
                 try:
                     await test(chat)
                 finally:
-                    await chat.house.close(Notice("bye"))
+                    await chat.close()
 
         asyncio.run(body())
 
@@ -202,13 +207,13 @@ async def test_a_token_makes_the_same_person_and_no_other_text_does(chat: Chat) 
 async def test_a_token_holds_over_a_restart_and_in_no_other_house(chat: Chat) -> None:
     alice = await chat.enter("alice")
     token = chat.house.token(alice.person)
-    await chat.house.close(Notice("bye"))
+    await chat.close()
     again = await opened(chat.path)
     assert (await again.enter("alice", token=token)).person.id == alice.person.id
-    await again.house.close(Notice("bye"))
+    await again.close()
     other = await opened(chat.path.with_name("other.sqlite"))
     assert (await other.enter("alice", token=token)).person.id != alice.person.id
-    await other.house.close(Notice("bye"))
+    await other.close()
 
 
 @in_house
@@ -276,14 +281,15 @@ async def test_a_new_name_is_shown_to_all_who_share_a_room_once(chat: Chat) -> N
 
 @in_house
 async def test_the_houses_password_is_asked_of_everybody_but_the_operator(chat: Chat) -> None:
-    await chat.house.close(Notice("bye"))
-    house = (await opened(chat.path, password="secret")).house
+    await chat.close()
+    chat = await opened(chat.path, password="secret")
+    house = chat.house
     assert await denied(house.enter("alice")) == "password"
     assert await denied(house.enter("alice", password="Secret")) == "password"
     alice = await house.enter("alice", password="secret")
     assert await denied(house.enter("alice", token=house.token(alice))) == "password"
     await house.enter("chief", operator=True)
-    await house.close(Notice("bye"))
+    await chat.close()
 
 
 # -- Rooms -------------------------------------------------------------------------------------------------------------
@@ -338,14 +344,14 @@ async def test_a_locked_room_in_which_nothing_was_said_is_locked_after_a_restart
     await alice.does("/join den")
     await alice.does("/lock sesame")
     token = chat.house.token(alice.person)
-    await chat.house.close(Notice("bye"))
+    await chat.close()
     again = await opened(chat.path)
     bob = await again.enter("bob")
     assert "is locked" in await bob.does("/join den")
     owner = await again.enter("alice", token=token)
     await owner.does("/join den")
     assert owner.room == "den"
-    await again.house.close(Notice("bye"))
+    await again.close()
 
 
 def test_a_rooms_name_is_short_and_has_nothing_strange() -> None:
@@ -375,10 +381,10 @@ async def test_the_topic_is_said_kept_and_shown(chat: Chat) -> None:
     await alice.does("/topic  sockets and  pipes")
     assert [event.text for event in bob.of(Message) if event.kind == "topic"] == ["sockets and  pipes"]
     assert await bob.does("/topic") == "the topic of salon is: sockets and  pipes"
-    await chat.house.close(Notice("bye"))
+    await chat.close()
     again = await opened(chat.path)
     assert again.house.find_room("salon").rules.topic == "sockets and  pipes"
-    await again.house.close(Notice("bye"))
+    await again.close()
 
 
 @in_house
@@ -480,6 +486,27 @@ async def test_who_is_ignored_is_not_seen(chat: Chat) -> None:
 
 
 @in_house
+async def test_whoever_takes_another_name_stays_ignored_and_can_be_answered(chat: Chat) -> None:
+    alice, bob, carol = [await chat.enter(name) for name in ("alice", "bob", "carol")]
+    await alice.does("/ignore bob")
+    under_way = await chat.house.say(bob, "on its way", room=chat.house.find_room("salon"))
+    await bob.does("/nick robert")
+    await under_way
+    await bob.says("spam")
+    assert alice.heard() == []
+    assert await alice.does("/ignore") == "you ignore: robert"
+    assert "see again what robert says" in await alice.does("/ignore robert")
+    await carol.does("/msg alice psst")
+    await carol.does("/nick caroline")
+    await bob.does("/nick carol")
+    await alice.does("/reply yes?")
+    assert [message.text for message in carol.of(Message)][-1] == "yes?"
+    assert "yes?" not in [message.text for message in bob.of(Message)], "who took the name does not get the answer"
+    chat.house.leave(carol)
+    assert "nobody is called caroline" in await alice.does("/reply are you there?")
+
+
+@in_house
 async def test_history_since_and_search_show_what_was_said_here(chat: Chat) -> None:
     alice, bob = await chat.enter("alice"), await chat.enter("bob")
     for number in range(1, 31):
@@ -541,11 +568,11 @@ async def test_one_person_can_be_muted(chat: Chat) -> None:
     chief = await chat.enter("chief", operator=True)
     alice, bob = await chat.enter("alice"), await chat.enter("bob")
     await chief.does("/mute bob")
-    with pytest.raises(prise.UsageError, match="has muted you"):
+    with pytest.raises(prise.UsageError, match="you are muted"):
         await bob.says("hello")
     await alice.says("I can")
     await bob.does("/nick robert")  # another name does not help
-    with pytest.raises(prise.UsageError, match="has muted you"):
+    with pytest.raises(prise.UsageError, match="you are muted"):
         await bob.says("hello")
     await chief.does("/unmute robert")
     await bob.says("hello")
@@ -603,12 +630,101 @@ async def test_away_is_shown_and_back_too(chat: Chat) -> None:
 # -- Operators ---------------------------------------------------------------------------------------------------------
 
 
+def elsewhere(name: str, *rooms: str, **more: Any) -> dict[str, Any]:
+    """What another node tells of somebody."""
+    return {"name": name, "operator": False, "away": "", "rooms": list(rooms), **more}
+
+
+@in_house
+async def test_what_people_on_other_nodes_do_is_shown_as_if_they_were_here(chat: Chat) -> None:
+    alice, bob, carol = [await chat.enter(name) for name in ("alice", "bob", "carol")]
+    met = chat.house.met
+    for each in (alice, bob):
+        await each.does("/join garden")
+    await carol.does("/part")
+    met("b", {"1": elsewhere("dan", "salon", "garden")})
+    assert [(event.room, event.name) for event in alice.of(Joined)][-2:] == [("salon", "dan"), ("garden", "dan")]
+    met("b", {"1": elsewhere("daniel", "salon", "garden", away="lunch")})
+    for each in (alice, bob):
+        assert [(event.name, event.new, event.id) for event in each.of(Renamed)] == [("dan", "daniel", "1")], "once"
+        assert [(event.name, event.id, event.text) for event in each.of(Away)] == [("daniel", "1", "lunch")]
+    assert not carol.of(Renamed)
+    assert await alice.does("/who salon") == "3 here: alice, bob, daniel (lunch)"
+    assert "nobody is called dan" in await alice.does("/msg dan hi")
+    await alice.does("/msg daniel hi")
+    assert alice.of(Message)[-1].to == "daniel"
+    assert await denied(chat.house.enter("daniel")) == "taken"
+    assert await denied(chat.house.enter("danie1")) == "taken", "it looks like that"
+    await chat.enter("dan")
+    met("b", {"1": elsewhere("daniel", "salon", operator=True)})
+    assert [(event.room, event.name) for event in alice.of(Left)][1:] == [("garden", "daniel")]
+    assert [event.text for event in alice.of(Away)] == ["lunch", ""]
+    assert "cannot be removed" in await (await chat.enter("chief", operator=True)).does("/kick daniel")
+    # The new name, a room left and another one come into, all at once: by the names that people know.
+    before = len(alice.seen)
+    met("b", {"1": elsewhere("dany", "salon", "garden")})
+    assert [type(event) for event in alice.seen[before:]] == [Renamed, Joined]
+    met("b", None)
+    assert sorted(event.room for event in alice.of(Left) if event.id == "1") == ["garden", "garden", "salon"]
+    assert await denied(chat.house.enter("dan")) == "taken"
+    await chat.enter("dany")
+
+
+@in_house
+async def test_who_comes_into_a_crowd_is_not_told_everybodys_name(chat: Chat) -> None:
+    alice = await chat.enter("alice")
+    chat.house.met("b", {f"{number}": elsewhere(f"person{number}", "salon") for number in range(3000)})
+    told = await alice.does("/who")
+    assert told.startswith("3001 here: alice, person0, ")
+    assert told.endswith(", person98 and 2901 more")
+    shape = shapes.room(chat.house.find_room("salon"))
+    assert (len(shape["people"]), shape["others"]) == (shapes.MOST_LISTED, 2001)
+
+
+@in_house
+async def test_names_that_nodes_give_at_the_same_time_belong_to_one_in_the_end(chat: Chat) -> None:
+    met, people = chat.house.met, chat.house.people
+    met("b", {"1": elsewhere("dan", "salon")})
+    met("c", {"2": elsewhere("dan", "salon")})  # both let one in before they heard of each other
+    assert getattr(people.find("dan"), "id", "") == "1"
+    met("c", {"2": elsewhere("dan_2", "salon")})
+    assert getattr(people.find("dan"), "id", "") == "1"
+    met("c", {"2": elsewhere("dan_2"), "3": elsewhere("eve")})
+    met("b", {"1": elsewhere("eve", "salon")})
+    met("c", {"2": elsewhere("dan", "salon")})
+    assert [getattr(people.find(name), "id", "") for name in ("dan", "eve", "dan_2")] == ["2", "1", ""]
+    # Somebody moves from b to c, and c is heard first: they were never gone.
+    alice = await chat.enter("alice")
+    met("c", {"1": elsewhere("eve", "salon"), "2": elsewhere("dan", "salon")})
+    met("b", None)
+    assert await alice.does("/who") == "3 here: alice, eve, dan"
+    assert not alice.of(Left)
+
+
+@in_house
+async def test_who_has_lost_a_name_while_their_connection_was_broken_gets_another_one_when_they_are_back(
+    chat: Chat,
+) -> None:
+    bob = await chat.enter("bob")
+    token = chat.house.token(bob.person)
+    chat.house.leave(bob, grace=True)
+    chat.house.met("b", {"!": elsewhere("bob", "salon")})  # an id less than any
+    assert bob.person.name == "bob"
+    again = await chat.enter("bob", token=token)
+    assert again.person.name == "bob_2"
+    assert again.notices == ["somebody on another server has your nickname; you are bob_2 now"]
+
+
 @in_house
 async def test_operators_commands_are_for_operators(chat: Chat) -> None:
     alice = await chat.enter("alice")
     for command in commands.COMMANDS.values():
         if command.operator:
-            assert await alice.does(f"/{command.name} alice") == f"/{command.name} is for the operator"
+            told = await alice.does(f"/{command.name} alice")
+            if command.owner:
+                assert told == "that is for the operator, and for who has made the room"
+            else:
+                assert told == f"/{command.name} is for the operator"
             assert f"/{command.name}" not in await alice.does("/help")
     assert "not the operator's password" in await alice.does("/op guess")
     assert "not the operator's password" in await alice.does("/op")
@@ -621,11 +737,11 @@ async def test_operators_commands_are_for_operators(chat: Chat) -> None:
 
 @in_house
 async def test_no_password_for_operators_means_no_operators(chat: Chat) -> None:
-    await chat.house.close(Notice("bye"))
+    await chat.close()
     again = await opened(chat.path)
     alice = await again.enter("alice")
     assert "not the operator's password" in await alice.does("/op")
-    await again.house.close(Notice("bye"))
+    await again.close()
 
 
 @in_house
@@ -754,7 +870,7 @@ async def test_closing_shows_what_was_said_and_lets_everybody_go_at_once(chat: C
         room = chat.house.find_room("salon")
         waiting = [await chat.house.say(alice, str(number), room=room) for number in range(100)]
         before = time.monotonic()
-        await chat.house.close(Notice("bye"))
+        await chat.close()
         assert time.monotonic() - before < 5.0
     stuck.set()
     assert all(settled.done() for settled in waiting)

@@ -106,6 +106,28 @@ def test_our_own_message_is_pending_until_it_has_come_and_is_settled(order: tupl
     assert (pending.state, room.pending, model.pending, texts(model)) == (STORED, [], {}, ["hello"])
 
 
+def test_a_private_conversation_has_the_name_that_the_other_one_has_now() -> None:
+    """A message may have been on its way, or be an old one."""
+    model = model_in()
+    model.take("joined", {"room": "salon", "name": "bob", "id": "b"})
+    model.take("message", told(1, "hi", room=f"@{model.id},b", to="alice"))
+    model.take("renamed", {"name": "bob", "new": "robert", "id": "b"})
+    model.take("message", told(2, "on its way", room=f"@{model.id},b", to="alice"))
+    assert model.rooms[f"@{model.id},b"].title == "@robert"
+    model.take("left", {"room": "salon", "name": "robert", "id": "b"})
+    model.take("message", told(3, "back as", room=f"@{model.id},b", to="alice", author="bobby"))
+    assert model.rooms[f"@{model.id},b"].title == "@bobby"
+
+
+def test_of_a_crowd_not_all_are_named() -> None:
+    model = model_in()
+    model.take("room", {"room": "salon", "people": [{"name": "bob", "id": "b"}], "others": 2, "last": 0})
+    room = model.rooms["salon"]
+    for who in ("x", "b", "y", "z"):
+        model.take("left", {"room": "salon", "name": who, "id": who})
+    assert (room.people, room.others) == ({}, 0)
+
+
 def test_a_refused_message_stays_with_its_reason() -> None:
     model = model_in()
     pending = model.say(model.rooms["salon"], "hello", "id1")

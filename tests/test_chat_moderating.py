@@ -31,7 +31,7 @@ def teacher(chat: Chat, request: pytest.FixtureRequest) -> Iterator[tuple[Teache
         nc.say("teacher")
         nc.sees("you are teacher")
         nc.say("/kick operator")
-        nc.sees("* /kick is for the operator")
+        nc.sees("* that is for the operator, and for who has made the room")
         nc.say("/op guess")
         nc.sees("* that is not the operator's password; the server's terminal shows it")
         nc.say(f"/op {OPERATORS}")
@@ -94,7 +94,7 @@ def test_slow_mode_one_muted_and_an_announcement(chat: Chat, teacher: tuple[Teac
         orders.say("/mute Bob")
         bob.sees("* you are muted in salon")
         bob.say("hey")
-        bob.sees("* the operator has muted you in salon; /msg to an operator still works")
+        bob.sees("* you are muted in salon; /msg to an operator still works")
         orders.say("/announce the break begins")
         for pupil in (alice, bob, carol):
             pupil.sees(f"*** {name}: the break begins ***")
@@ -140,6 +140,48 @@ def _let_in(person: Person) -> bool:
         return "you are bob" in person.screen.text
     except AssertionError:
         return False
+
+
+def test_who_has_made_a_room_keeps_order_there_and_nowhere_else(chat: Chat) -> None:
+    with in_room(chat, "alice", "bob", "carol") as (alice, bob, carol):
+        for person in (alice, bob, carol):
+            person.say("/join garden")
+            person.sees("* you are in garden now")
+        bob.say("/slow 5")
+        bob.sees("* that is for the operator, and for who has made the room")
+        alice.say("/mute all")
+        bob.sees("* garden is muted")
+        bob.say("/raise")
+        alice.sees("raised hands: bob")
+        alice.say("/allow")
+        bob.sees("* bob has the word in garden")
+        alice.say("/unmute all")
+        carol.sees("* everybody can speak again in garden")
+        alice.say("/slow 600")
+        bob.sees("* slow mode in garden: one message in 600 s from each")
+        alice.say("/mute carol")
+        carol.sees("* you are muted in garden")
+        place = alice.sees("* carol is muted in garden; /unmute carol ends it")
+        alice.say("/kick bob  enough")
+        place = alice.sees("* bob is gone: removed by alice (enough)", place)
+        carol.sees("* bob is gone: removed by alice (enough)")
+        bob.say("still in the other room")
+        bob.sees("* you are in salon now")
+        carol.sees("#salon ")
+        carol.sees("<bob> still in the other room")
+        alice.say("/kick bob")
+        place = alice.sees("* bob is not in garden", place)
+        alice.say("/ban bob")
+        place = alice.sees("* /ban is for the operator", place)
+        alice.say("/help")
+        place = alice.sees("/kick NAME [REASON]", place)
+        alice.say("/part")
+        place = alice.sees("* you are in salon now", place)
+        alice.say("/kick bob")
+        alice.sees("* that is for the operator, and for who has made the room", place)
+        bob.say("/help")
+        bob.sees("FIN ")
+        assert "/kick NAME" not in bob.screen.text
 
 
 def test_stats_and_stop(chat: Chat, teacher: tuple[Teacher, str]) -> None:

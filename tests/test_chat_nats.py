@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_support import Chat
+from chat_support import OPERATORS, Chat
 from chat_support import said as lines_said
 from prise import ConnectError, PriseError, UsageError
 from prise.chat.events import Message
@@ -334,6 +335,52 @@ def test_three_servers_are_one_house(tmp_path: Path, server: NatsServer) -> None
         dan.say("/search away")
         dan.sees("while one was away", dan.sees("* Dan joined"))
         for chat in (chats[0], chats[1], again):
+            chat.terminate()
+
+
+def test_a_new_name_and_being_away_are_seen_on_every_server(tmp_path: Path, server: NatsServer) -> None:
+    with ExitStack() as stack:
+        chats = [stack.enter_context(Chat(tmp_path / f"{name}.sqlite", "--backplane", server.url)) for name in "ab"]
+        ann, bob = (stack.enter_context(chat.person(name)) for chat, name in zip(chats, ("Ann", "Bob"), strict=True))
+        place = ann.sees("* Bob joined")
+        bot = stack.enter_context(chats[0].bot("bot"))
+        bob.sees("* bot joined")
+        bob.say("/msg Ann psst")
+        place = ann.sees("<Bob → Ann> psst", place)
+        bob.say("/nick Robert")
+        place = ann.sees("* Bob is now called Robert", place)
+        assert bot.until("renamed", name="Bob")["new"] == "Robert"
+        ann.say("/reply I hear you")
+        bob.sees("<Ann → Robert> I hear you")
+        ann.say("/msg Robert and again")
+        bob.sees("<Ann → Robert> and again\a")
+        bob.say("/away at lunch")
+        place = ann.sees("* Robert is away: at lunch", place)
+        assert bot.until("away", name="Robert")["text"] == "at lunch"
+        ann.say("/who")
+        place = ann.sees("Robert (at lunch)", place)
+        bob.say("/back")
+        place = ann.sees("* Robert is back", place)
+        ann.say("/ignore Robert")
+        place = ann.sees("you no longer see what Robert says", place)
+        for index in range(10):  # the new name overtakes what is under way, or the other way round
+            bob.say(f"before {index}")
+            bob.say(f"/nick Bob{index}")
+            bob.say(f"after {index}")
+        place = ann.sees("is now called Bob9", place)
+        bot.until("message", text="after 9")
+        ann.say("/ignore Bob9")
+        place = ann.sees("you see again what Bob9 says", place)
+        bob.say("the end")
+        ann.sees("<Bob9> the end", place)
+        assert "after" not in ann.screen.text
+        assert "before" not in ann.screen.text
+        bob.say(f"/op {OPERATORS}")
+        bob.sees("* you are an operator now")
+        until = time.monotonic() + PATIENCE  # nobody is told of that, but all servers know it
+        while not any(each["operator"] for each in bot.asks("do", "/join salon", "room")["people"]):
+            assert time.monotonic() < until
+        for chat in chats:
             chat.terminate()
 
 

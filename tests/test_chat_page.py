@@ -312,6 +312,32 @@ def test_the_operator_sees_hands_mutes_and_removes(chat: Chat, browsers: Browser
     expect(pupil.locator("#entry-message")).to_contain_text("removed by teacher")
 
 
+def test_who_has_made_a_room_sees_hands_mutes_and_removes_there(chat: Chat, browsers: Browsers) -> None:
+    page = browsers.open(chat, "alice")
+    expect(page.locator("#operator-open")).to_be_hidden()
+    say(page, "/join garden")
+    expect(page.locator("#room-name")).to_have_text("garden")
+    expect(page.locator("#hand")).to_be_hidden()
+    with chat.person("bob") as bob:
+        bob.say("/join garden")
+        bob.sees("* you are in garden now")
+        page.locator("#operator-open").click()
+        expect(page.locator("#announce-form")).to_be_hidden()
+        page.locator("#mute").click()
+        bob.sees("* garden is muted")
+        bob.say("/raise")
+        page.locator("#hands").get_by_role("button", name="Give the word to bob").click()
+        bob.sees("* bob has the word in garden")
+        page.keyboard.press("Escape")
+        page.locator("#people-list").get_by_role("button", name="bob").click()
+        expect(page.get_by_role("menuitem", name="Ban")).to_have_count(0)
+        page.get_by_role("menuitem", name="Remove").click()
+        page.locator("#ask-answer").fill("enough")
+        page.keyboard.press("Enter")
+        bob.sees("removed by alice (enough)")
+        bob.sees("* you are in salon now")
+
+
 # -- history ------------------------------------------------------------------------------------------------------------
 
 

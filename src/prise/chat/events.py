@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 class Message:
     """Something that was said, the one kind of event that is kept.
 
-    kind: "say", "me", "topic", "file", or an order to all nodes ("kick", "announce", in the room "!"). number: rises
+    kind: "say", "me", "topic", "file", or an order to all nodes ("kick", "out", "announce", in the room "!"). number: rises
     within its room; 0 as long as it is not stored. reference: chosen by whoever says it, new for each message, so
     that one which is sent again is said once; "" for none. to: of a private message, the name of whom it is for.
     details: of a file, its name, size, type and url. mentions: names of people here that the text calls; worked out

@@ -111,6 +111,8 @@ class Explainer:
 class _Eye(Layer):
     """Sees the bytes of one connection, and changes none."""
 
+    transparent = True
+
     def __init__(self, explainer: Explainer, numbers: Iterator[int]) -> None:
         self._say = explainer.say
         self._numbers = numbers

@@ -16,6 +16,7 @@ from typing import Any
 from prise import PriseError, UsageError
 from prise.chat import cleaning, identity
 from prise.chat.admission import Admission, Options
+from prise.chat.elsewhere import follow
 from prise.chat.errors import Denied
 from prise.chat.events import (
     Announcement,
@@ -30,7 +31,7 @@ from prise.chat.events import (
     RoomChanged,
 )
 from prise.chat.person import Person, Session
-from prise.chat.room import Room, Rules, room_name
+from prise.chat.room import Room, Rules, room_name, show_once
 from prise.chat.store.archive import FIRST_ROOM, TRIM_EVERY
 from prise.chat.store.base import RECENT, Store
 
@@ -94,14 +95,16 @@ class House(Admission):
         asyncio.get_running_loop().call_later(TRIM_EVERY, self._forget_old)
 
     async def close(self, why: Notice) -> None:
-        """Nobody says anything any more; what is on its way to the store is shown, then the reason, then all are let go."""
+        """Nobody says anything any more; what is on its way to the store is shown, then the reason, then all are let go.
+
+        The store is left open: whoever has made it stops it.
+        """
         await self.talk.close(LAST_WORDS)
         last_words = [self._soon(session.dismiss(why, True)) for session in tuple(self.sessions())]
         if last_words:
             await asyncio.wait(
                 last_words, timeout=LAST_WORDS
             )  # at the same time: one who does not read holds up nobody
-        await self.store.stop()
 
     # -- coming and going ----------------------------------------------------------------------------------------------------
 
@@ -115,6 +118,7 @@ class House(Admission):
         if self.people.find_id(session.person.id) is not session.person:
             raise Denied("you were sent away", code="banned")
         session.person.sessions.append(session)
+        self._settle_name(session.person)
 
     def leave(self, session: Session, why: Notice | None = None, *, grace: bool = False) -> None:
         """The session is over. Its person is gone when it was the last one; grace: if they do not come back soon. A second time
@@ -180,7 +184,7 @@ class House(Admission):
         room.members[person.id] = person
         if not quiet:
             room.show((Joined(room.name, time.time(), person.name, person.id),))
-        self._tell_nodes()
+        self.tell_nodes()
 
     def part(self, person: Person, room: Room, why: Notice | None = None) -> None:
         """The person is no longer in the room. The others are told."""
@@ -204,7 +208,7 @@ class House(Admission):
             del self.rooms[room.key]
             if f"room:{room.key}" in self.facts:
                 self._soon(self._forget(room))
-        self._tell_nodes()
+        self.tell_nodes()
 
     async def _forget(self, room: Room) -> None:
         with suppress(PriseError):  # then it is forgotten another time
@@ -222,17 +226,10 @@ class House(Admission):
         async with self._changing:  # one after the other: each starts from what the last one has made
             await self.store.put(f"room:{room.key}", room.with_rules(**rules))
 
-    def _show_around(self, person: Person, event: Event) -> None:
-        """To everybody who shares a room with this person, once; to themselves too."""
-        events = (event,)
-        around = {each.id: each for key in person.rooms for each in self.rooms[key].members.values()}
-        for each in {**around, person.id: person}.values():
-            each.show(events)
-
     def changed(self, person: Person, event: Event) -> None:
         """Something about a person has changed that others see."""
-        self._show_around(person, event)
-        self._tell_nodes()
+        show_once((self.rooms[key] for key in person.rooms), event, person)
+        self.tell_nodes()
 
     # -- talking ---------------------------------------------------------------------------------------------------------
 
@@ -259,9 +256,11 @@ class House(Admission):
         if other is None:
             raise UsageError("nobody is called {name}", name=cleaning.line(name) or "?")
         for key in person.rooms:
-            if self.rooms[key].rules.muted and not (other.operator or person.operator):
-                raise UsageError("while {room} is muted, only operators can be written to", room=self.rooms[key].name)
-        person.partner = other.name
+            room = self.rooms[key]
+            in_charge = other.operator or person.operator or room.rules.owner in (other.id, person.id)
+            if room.rules.muted and not in_charge:
+                raise UsageError("while {room} is muted, only operators can be written to", room=room.name)
+        person.partner = (other.id, other.name)
         log = "@" + ",".join(sorted((person.id, other.id)))
         reference = reference and f"{person.id}:{reference}"
         return await self.talk.post(
@@ -269,7 +268,7 @@ class House(Admission):
         )
 
     async def order(self, person: Person, kind: str, text: str, **details: Any) -> asyncio.Future[Message]:
-        """Has something done on all nodes, in the same order: kick, announce."""
+        """Has something done on all nodes, in the same order: kick, announce, out (of one room)."""
         return await self.talk.post(Message("!", time.time(), person.name, person.id, text, kind, details=details))
 
     async def readable(self, person: Person) -> list[str]:
@@ -308,7 +307,7 @@ class House(Admission):
             person = self.people.find_id(each)
             if person is not None:
                 if messages[-1].by != person.id:
-                    person.partner = messages[-1].author
+                    person.partner = (messages[-1].by, messages[-1].author)
                 person.show(messages)
 
     def _obey(self, order: Message) -> None:
@@ -322,6 +321,14 @@ class House(Admission):
             target = self.people.find_id((order.details or {}).get("id", ""))
             if target is not None:
                 self.dismiss(target, _kicked(order))
+        elif order.kind == "out":
+            details = order.details or {}
+            target, room = self.people.find_id(details.get("id", "")), self.rooms.get(details.get("room", ""))
+            if target is not None and room is not None and room.key in target.rooms:
+                speaking = [session for session in target.sessions if session.room == room.name]
+                self.part(target, room, _kicked(order))
+                for session in speaking:
+                    session.tell_place()
 
     def dismiss(self, person: Person, why: Notice) -> None:
         """Sends somebody away."""
@@ -359,20 +366,19 @@ class House(Admission):
             person.show((Link(error is None, why),))
 
     def met(self, node: str, people: Mapping[str, Any] | None) -> None:
-        for event, names in self.people.met(node, people):
-            for name in names:
-                room = self._room(name)
-                if isinstance(event, Left):
-                    room.elsewhere.pop(event.id, None)
-                elif isinstance(event, Joined) and (somebody := self.people.elsewhere(event.id)) is not None:
-                    room.elsewhere[event.id] = somebody
-                if isinstance(event, Joined | Left):
-                    room.show((type(event)(room.name, event.at, event.name, event.id),))
+        for before, after in self.people.met(node, people):
+            follow(before, after, self._room)
         for person in self.people.collisions():
+            self._settle_name(person)
+
+    def _settle_name(self, person: Person) -> None:
+        """Who has to give up their name to somebody on another node gets one like it; not yet, while they have no session."""
+        if person.present and self.people.collides(person):
             self.give_name(person, self.people.free_name(person.name))
             person.show((Notice("somebody on another server has your nickname; you are {name} now", name=person.name),))
 
-    def _tell_nodes(self) -> None:
+    def tell_nodes(self) -> None:
+        """Something about somebody here has changed that other nodes know."""
         if self._present or self.store.alone:
             return
         self._present = True

@@ -6,21 +6,19 @@ in at the same time find out when they hear of each other; then the one with the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from prise import UsageError
 from prise.chat import cleaning
 from prise.chat.errors import Denied
-from prise.chat.events import Away, Joined, Left, Renamed
 from prise.chat.person import Elsewhere, Person
 
 MOST_PEOPLE = 20_000
 """On one node."""
 
-Change: TypeAlias = tuple[Joined | Left | Renamed | Away, tuple[str, ...]]
-"""What happened to somebody elsewhere, and in which rooms it is to be shown."""
+Change: TypeAlias = tuple[Elsewhere | None, Elsewhere | None]
+"""Somebody on another node, as they were there and as they are now; None: they are not there."""
 
 
 class People:
@@ -31,7 +29,9 @@ class People:
         self._names: dict[str, Person] = {}
         self._looks: dict[str, str] = {}  # look -> id
         self._nodes: dict[str, dict[str, Elsewhere]] = {}
-        self._elsewhere: dict[str, Elsewhere] = {}  # by key of the name
+        # By key, and by look of the name. Until two nodes with the same name have heard of each other, there are several.
+        self._elsewhere: dict[str, list[Elsewhere]] = {}
+        self._elsewhere_looks: dict[str, list[Elsewhere]] = {}
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -52,24 +52,29 @@ class People:
     def find(self, name: str) -> Person | Elsewhere | None:
         """Somebody on any node, by their name in any case, with or without "@" in front."""
         key = cleaning.key(name.removeprefix("@"))
-        return self._names.get(key) or self._elsewhere.get(key)
+        return self._names.get(key) or self._named_elsewhere(key)
 
-    def elsewhere(self, id: str) -> Elsewhere | None:
-        return next((people[id] for people in self._nodes.values() if id in people), None)
+    def anywhere(self, id: str) -> Person | Elsewhere | None:
+        """Somebody on any node."""
+        return self._ids.get(id) or next((people[id] for people in self._nodes.values() if id in people), None)
+
+    def _named_elsewhere(self, key: str) -> Elsewhere | None:
+        """Where there are several, the one who may keep the name."""
+        return min(self._elsewhere.get(key, ()), key=lambda each: each.id, default=None)
 
     def refuse_if_taken(self, name: str, person: Person | None = None) -> None:
         """Raises Denied when somebody else has this name, or one that looks the same."""
         if person is None and len(self._ids) >= MOST_PEOPLE:
             raise Denied("the house is full", code="full")
         key = cleaning.key(name)
-        holder = self._names.get(key) or self._elsewhere.get(key)
+        holder = self._names.get(key) or self._named_elsewhere(key)
         if holder is not None and holder is not person:
             raise Denied("the nickname {name} is taken", code="taken", name=name)
-        alike = self._looks.get(cleaning.look(name))
-        if alike is not None and (person is None or alike != person.id):
-            raise Denied(
-                "the nickname {name} looks like that of {other}", code="taken", name=name, other=self._ids[alike].name
-            )
+        look = cleaning.look(name)
+        here = self._looks.get(look)
+        alike = [self._ids[here]] if here is not None else self._elsewhere_looks.get(look, ())
+        if alike and (person is None or alike[0].id != person.id):
+            raise Denied("the nickname {name} looks like that of {other}", code="taken", name=name, other=alike[0].name)
 
     def free_name(self, name: str) -> str:
         """This name, or one like it, that nobody has."""
@@ -114,24 +119,29 @@ class People:
     # -- other nodes -----------------------------------------------------------------------------------------------------
 
     def met(self, node: str, people: Mapping[str, Any] | None) -> list[Change]:
-        """Takes who is on another node now, and returns what has changed there."""
+        """Takes who is on another node now, and returns whoever is not as they were."""
         old = self._nodes.pop(node, {})
         new = {id: _elsewhere(id, node, given) for id, given in (people or {}).items()}
         if new:
             self._nodes[node] = new
-        for somebody in old.values():
-            self._elsewhere.pop(cleaning.key(somebody.name), None)
-        for somebody in new.values():
-            self._elsewhere[cleaning.key(somebody.name)] = somebody
-        return list(_changes(old, new))
+        changes = [(before, after) for id in {**old, **new} if (before := old.get(id)) != (after := new.get(id))]
+        for before, after in changes:
+            if before is not None:
+                _remove(self._elsewhere, cleaning.key(before.name), before)
+                _remove(self._elsewhere_looks, cleaning.look(before.name), before)
+            if after is not None:
+                self._elsewhere.setdefault(cleaning.key(after.name), []).append(after)
+                self._elsewhere_looks.setdefault(cleaning.look(after.name), []).append(after)
+        return changes
 
     def collisions(self) -> list[Person]:
         """Those of this node who have to give up their name to somebody elsewhere."""
-        return [
-            person
-            for key, person in self._names.items()
-            if (other := self._elsewhere.get(key)) is not None and other.id < person.id
-        ]
+        return [person for person in self._names.values() if self.collides(person)]
+
+    def collides(self, person: Person) -> bool:
+        """Whether this person of this node is one of them."""
+        other = self._named_elsewhere(person.key)
+        return other is not None and other.id < person.id
 
 
 def _elsewhere(id: str, node: str, given: Mapping[str, Any]) -> Elsewhere:
@@ -140,19 +150,7 @@ def _elsewhere(id: str, node: str, given: Mapping[str, Any]) -> Elsewhere:
     )
 
 
-def _changes(old: Mapping[str, Elsewhere], new: Mapping[str, Elsewhere]) -> Iterator[Change]:
-    now = time.time()
-    for id in {**old, **new}:
-        before, after = old.get(id), new.get(id)
-        left = [room for room in (before.rooms if before else ()) if not after or room not in after.rooms]
-        come = [room for room in (after.rooms if after else ()) if not before or room not in before.rooms]
-        if before and left:
-            yield Left("", now, before.name, id), tuple(left)
-        if after and come:
-            yield Joined("", now, after.name, id), tuple(come)
-        if before and after:
-            stayed = tuple(room for room in after.rooms if room in before.rooms)
-            if before.name != after.name:
-                yield Renamed(now, before.name, after.name, id), stayed
-            if before.away != after.away:
-                yield Away(now, after.name, id, after.away), stayed
+def _remove(index: dict[str, list[Elsewhere]], key: str, somebody: Elsewhere) -> None:
+    index[key].remove(somebody)
+    if not index[key]:
+        del index[key]

@@ -53,8 +53,7 @@ class Session(ABC):
         for room in rooms:
             mark = "*" if room.name == self.room else "+" if room.key in self.person.rooms else " "
             lock = f" {self.translate('(locked)')}" if room.rules.lock else ""
-            people = sum(1 for _each in room.people())
-            self.show((Plain(f"{mark} #{room.name:<20} {people:>4}{lock} {room.rules.topic}".rstrip()),))
+            self.show((Plain(f"{mark} #{room.name:<20} {room.count:>4}{lock} {room.rules.topic}".rstrip()),))
 
     def renewed(self) -> None:  # noqa: B027 - people see it by themselves
         """Something about the person is not as it was said at the beginning: they are an operator now."""
@@ -62,6 +61,13 @@ class Session(ABC):
     def inform(self, template: str, /, **values: Any) -> None:
         """Says something to this session alone. template: constant, `make locale` finds it."""
         self.show((Notice(template, place=self.room, **values),))
+
+    def tell_place(self) -> None:
+        """Says in which room it speaks now, after it has left one."""
+        if self.room:
+            self.inform("you are in {room} now", room=self.room)
+        else:
+            self.inform("you are in no room now; /join one, /rooms lists them")
 
     def refuse(self, error: PriseError) -> None:
         """Tells why something was not done."""
@@ -71,7 +77,7 @@ class Session(ABC):
 @dataclass(eq=False, slots=True)
 class Person:
     """id: stays the same when the name changes, and from visit to visit for who shows a token. rooms: those that they
-    are in, by key, in the order in which they came. ignored: keys of names. partner: the name of the last private
+    are in, by key, in the order in which they came. ignored: the name's key -> id. partner: id and name of the last private
     message's other side. visits: how often they have come in.
     """
 
@@ -82,8 +88,8 @@ class Person:
     away: str = ""
     rooms: dict[str, str] = field(default_factory=dict)
     sessions: list[Session] = field(default_factory=list)
-    ignored: set[str] = field(default_factory=set)
-    partner: str = ""
+    ignored: dict[str, str] = field(default_factory=dict)
+    partner: tuple[str, str] | None = None
     visits: int = 1
 
     @property
@@ -108,12 +114,16 @@ class Person:
             session.show(events)
 
     def _ignores(self, event: Event) -> bool:
-        return isinstance(event, Message) and cleaning.key(event.author) in self.ignored and event.by != self.id
+        """Whoever takes another name stays ignored, and so does who comes in anew under the same one."""
+        if not isinstance(event, Message) or event.by == self.id:
+            return False
+        return event.by in self.ignored.values() or cleaning.key(event.author) in self.ignored
 
-    def ignore(self, name: str) -> None:
+    def ignore(self, other: Person | Elsewhere) -> None:
+        """Raises UsageError."""
         if len(self.ignored) >= MOST_IGNORED:
             raise UsageError("you ignore {most} people already", most=MOST_IGNORED)
-        self.ignored.add(cleaning.key(name))
+        self.ignored[cleaning.key(other.name)] = other.id
 
     def facts(self) -> dict[str, Any]:
         """What other nodes are told of them."""

@@ -88,6 +88,11 @@ class Room:
         yield from self.members.values()
         yield from self.elsewhere.values()
 
+    @property
+    def count(self) -> int:
+        """How many people are here, on whatever node."""
+        return len(self.members) + len(self.elsewhere)
+
     def show(self, events: Sequence[Event], but: Person | None = None) -> None:
         for person in tuple(self.members.values()):
             if person is not but:
@@ -132,7 +137,7 @@ class Room:
         if person.operator or person.id == rules.owner:
             return
         if person.id in rules.mute:
-            raise UsageError("the operator has muted you in {room}; /msg to an operator still works", room=self.name)
+            raise UsageError("you are muted in {room}; /msg to an operator still works", room=self.name)
         if rules.muted and person.id not in rules.allowed:
             raise UsageError(
                 "{room} is muted: you can write to an operator with /msg, or ask to speak with /raise", room=self.name
@@ -153,6 +158,14 @@ class Room:
     def with_rules(self, **changes: Any) -> str:
         """The rules with these changes, as the fact to keep."""
         return str(replace(self.rules, **changes))
+
+
+def show_once(rooms: Iterable[Room], event: Event, *people: Person) -> None:
+    """To everybody in these rooms, and to these people: once to each."""
+    events = (event,)
+    around = {each.id: each for room in rooms for each in room.members.values()}
+    for each in {**around, **{person.id: person for person in people}}.values():
+        each.show(events)
 
 
 def _words(text: str) -> Iterator[str]:

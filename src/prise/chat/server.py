@@ -155,8 +155,8 @@ async def _serve(setting: Setting) -> None:
     )
     # The store comes second: a port that is taken is the plainer news, and probably the cause of a store in use. Nobody is
     # let in before the house is open: until then the loop is ours.
-    await house.open()
     try:
+        await house.open()
         if files is not None:
             files.open()
         async with server:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from prise.chat.events import Announcement, Away, Event, Hands, Joined, Left, Link, Message, Notice, Renamed
 from prise.locale import N_
@@ -83,8 +84,10 @@ def size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
 
 
-def enumerated(names: Iterable[str], _: Translate = str, most: int = 100) -> str:
-    """Names for a list that is read by people; the first so many of them."""
-    every = list(names)
-    more = _(N_(" and {number} more")).format(number=len(every) - most) if len(every) > most else ""
-    return ", ".join(every[:most]) + more
+def enumerated(names: Iterable[str], _: Translate = str, count: int | None = None, most: int = 100) -> str:
+    """Names for a list that is read by people; the first so many of them. count: how many there are, where that is known:
+    then no more are looked at than are shown."""
+    shown = list(names if count is None else islice(names, most))
+    count = len(shown) if count is None else count
+    more = _(N_(" and {number} more")).format(number=count - most) if count > most else ""
+    return ", ".join(shown[:most]) + more

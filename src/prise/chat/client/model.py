@@ -99,6 +99,7 @@ class Model:
         room.topic = text(given, "topic")[:500]
         people = [each for each in listed(given, "people", MOST_PEOPLE) if isinstance(each, dict)]
         room.people = {text(each, "id"): text(each, "name")[:60] for each in people}
+        room.others = number(given, "others")
         room.away = {text(each, "id") for each in people if each.get("away")}
         room.flags = frozenset(each for each in ("locked", "muted", "slow") if given.get(each))
         if room.known < 0:
@@ -185,7 +186,8 @@ class Model:
         if room is None:
             return
         who, why = text(given, "id"), text(given, "why")
-        room.people.pop(who, None)
+        if room.people.pop(who, None) is None:
+            room.others = max(0, room.others - 1)
         event = Left(room.name, moment(given), text(given, "name")[:60], who, Plain(why) if why else None)
         self._show(room, event, news)
         if who and who == self.id:
@@ -283,8 +285,14 @@ class Model:
             room = self.rooms[key] = Room(name)
         if message is not None and name.startswith("@"):
             mine = text(message, "by") == self.id
-            room.other = text(message, "to" if mine else "author")[:60]
+            room.other = self._now_called(room) or text(message, "to" if mine else "author")[:60]
         return room
+
+    def _now_called(self, private: Room) -> str:
+        """The other one of a private conversation, if they are in a room of ours: a message has the name of when it was said."""
+        ids = private.name.removeprefix("@").split(",")
+        other = next((id for id in ids if id != self.id), self.id)
+        return next((room.people[other] for room in self.rooms.values() if other in room.people), "")
 
     def _entry(self, given: Any) -> Entry | None:
         if not isinstance(given, dict):

@@ -45,13 +45,15 @@ class Room:
     """A room that we are in, or a private conversation (then `other` is the other one's name).
 
     last: number of the newest message. known: what was the last one when we came, up to which nothing counts as unread; -1: we
-    are not in yet. appended: how many entries were ever added at the end. more: older messages can be asked for.
+    are not in yet. others: people here whom the house has not named. appended: how many entries were ever added at the end.
+    more: older messages can be asked for.
     """
 
     name: str
     other: str = ""
     topic: str = ""
     people: dict[str, str] = field(default_factory=dict)
+    others: int = 0
     away: set[str] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     pending: list[Pending] = field(default_factory=list)

@@ -122,7 +122,7 @@ class Screen:
     def _status(self) -> StyleAndTextTuples:
         model, room = self.model, self.room()
         flags = "".join(f" [{_(FLAGS[flag])}]" for flag in sorted(room.flags))
-        people = f" ({len(room.people)})" if room.people else ""
+        people = f" ({len(room.people) + room.others})" if room.people else ""
         here = f" {model.house} │ #{room.name}{people}{flags}" if not room.other else f" {model.house} │ {room.title}"
         parts: StyleAndTextTuples = [("class:status", f"{here} │ {model.name}" if room.title else f" {self._where}")]
         if self._state:

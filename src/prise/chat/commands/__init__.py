@@ -21,7 +21,7 @@ __all__ = ["COMMANDS", "Command", "is_command", "obey"]
 async def _help(order: Order) -> None:
     wanted = order.rest.removeprefix("/").casefold()
     for command in COMMANDS.values():
-        if (order.person.operator or not command.operator) and wanted in ("", command.name):
+        if wanted in ("", command.name) and command.allowed(order):
             order.session.show((Plain(f"{command.usage(order.translate):<26} {order.translate(command.help)}"),))
     if not wanted and not order.person.operator:
         order.session.show((Plain(f"{'FIN':<26} {order.translate('ends the conversation')}"),))
@@ -51,10 +51,10 @@ async def obey(house: House, session: Session, line: str) -> None:
     command = COMMANDS.get(word.casefold())
     if command is None:
         session.inform("there is no command /{name}; /help lists them", name=word)
-    elif command.operator and not session.person.operator:
-        session.inform("/{name} is for the operator", name=command.name)
     else:
+        order = Order(house, session, rest.strip())
         try:
-            await command.run(Order(house, session, rest.strip()))
+            command.refuse_unless_allowed(order)
+            await command.run(order)
         except PriseError as error:  # it cannot be done, or the store could not keep it
             session.refuse(error)

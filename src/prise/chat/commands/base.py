@@ -46,21 +46,42 @@ class Order:
             raise UsageError("nobody is called {name}", name=name or "?")
         return found
 
+    def in_charge(self, room: Room) -> bool:
+        """Whether they are an operator, or have made the room."""
+        return self.person.operator or self.person.id == room.rules.owner
+
     def refuse_unless_in_charge(self, room: Room) -> None:
-        """Raises UsageError for who is neither an operator nor has made the room."""
-        if not (self.person.operator or self.person.id == room.rules.owner):
+        """Raises UsageError."""
+        if not self.in_charge(room):
             raise UsageError("that is for the operator, and for who has made the room")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """name: without the slash. arguments, help: what `/help` shows, marked to be translated. operator: for operators alone."""
+    """name: without the slash. arguments, help: what `/help` shows, marked to be translated. operator: for operators alone;
+    owner: and for who has made the room where it is asked."""
 
     name: str
     arguments: str
     help: str
     run: Callable[[Order], Awaitable[None]]
     operator: bool = False
+    owner: bool = False
+
+    def refuse_unless_allowed(self, order: Order) -> None:
+        """Raises UsageError when they may not ask for it, there."""
+        if self.operator and not order.person.operator:
+            if not self.owner:
+                raise UsageError("/{name} is for the operator", name=self.name)
+            order.refuse_unless_in_charge(order.room)
+
+    def allowed(self, order: Order) -> bool:
+        """Whether they may ask for it, there."""
+        try:
+            self.refuse_unless_allowed(order)
+        except UsageError:
+            return False
+        return True
 
     def usage(self, translate: Callable[[str], str]) -> str:
         return f"/{self.name} {translate(self.arguments) if self.arguments else ''}".rstrip()

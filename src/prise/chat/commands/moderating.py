@@ -1,4 +1,4 @@
-"""Commands of operators: the teacher of a class, the owner of a server."""
+"""Commands of operators: the teacher of a class, the owner of a server. Some are for who has made a room as well, there."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from prise.chat.commands.base import Command, Order
 from prise.chat.commands.people import show_hands
 from prise.chat.events import Notice, Plain
 from prise.chat.person import Elsewhere, Person
+from prise.chat.room import Room
 from prise.locale import N_
 
 MOST_SLOW = 3600
 """Seconds."""
+
+MOST_NAMED = 500
+"""People who are muted in a room, and people who have been given the word there."""
 
 
 async def announce(order: Order) -> None:
@@ -29,8 +33,8 @@ async def mute(order: Order) -> None:
         room.show((Notice("{room} is muted: only operators speak, and those whom they /allow", room=room.name),))
         return
     target = _ordinary(order, order.rest)
-    await order.house.change(room, mute=tuple({*room.rules.mute, target.id}))
-    _to(target, Notice("you are muted in {room}", room=room.name))
+    await order.house.change(room, mute=_with(room.rules.mute, target.id))
+    _to(target, room, Notice("you are muted in {room}", room=room.name))
     order.session.inform("{name} is muted in {room}; /unmute {name} ends it", name=target.name, room=room.name)
 
 
@@ -42,7 +46,7 @@ async def unmute(order: Order) -> None:
         return
     target = order.somebody(order.rest)
     await order.house.change(room, mute=tuple(id for id in room.rules.mute if id != target.id))
-    _to(target, Notice("you can speak again in {room}", room=room.name))
+    _to(target, room, Notice("you can speak again in {room}", room=room.name))
     order.session.inform("{name} can speak again in {room}", name=target.name, room=room.name)
 
 
@@ -52,8 +56,8 @@ async def allow(order: Order) -> None:
     if not name and room.hands:  # the next one who waits
         name = room.members[next(iter(room.hands))].name
     target = order.somebody(name)
+    await order.house.change(room, allowed=_with(room.rules.allowed, target.id))
     room.hands.pop(target.id, None)
-    await order.house.change(room, allowed=tuple({*room.rules.allowed, target.id}))
     room.show((Notice("{name} has the word in {room}", name=target.name, room=room.name),))
     show_hands(order.house, room)
 
@@ -79,6 +83,13 @@ async def slow(order: Order) -> None:
 async def kick(order: Order) -> None:
     name, reason = order.first()
     target = _ordinary(order, name)
+    if not order.person.operator:
+        room = order.room
+        if room.members.get(target.id) is None and target.id not in room.elsewhere:
+            raise UsageError("{name} is not in {room}", name=target.name, room=room.name)
+        how = {"id": target.id, "name": target.name, "room": room.key}
+        await (await order.house.order(order.person, "out", cleaning.line(reason), **how))
+        return
     await (await order.house.order(order.person, "kick", cleaning.line(reason), id=target.id, name=target.name))
     if order.person.present:
         order.session.inform("{name} is sent away", name=target.name)
@@ -142,18 +153,44 @@ def _ordinary(order: Order, name: str) -> Person | Elsewhere:
     return target
 
 
-def _to(target: Person | Elsewhere, notice: Notice) -> None:
-    if isinstance(target, Person):
+def _to(target: Person | Elsewhere, room: Room, notice: Notice) -> None:
+    """Nobody hears from a room that they are not in."""
+    if isinstance(target, Person) and target.id in room.members:
         target.show((notice,))
+
+
+def _with(ids: tuple[str, ...], id: str) -> tuple[str, ...]:
+    """These and that one. Raises UsageError."""
+    if id not in ids and len(ids) >= MOST_NAMED:
+        raise UsageError("that can be said of {most} people at most; /unmute all forgets them", most=MOST_NAMED)
+    return (*(each for each in ids if each != id), id)
 
 
 COMMANDS = (
     Command("announce", N_("TEXT"), N_("speaks to everybody, in all rooms"), announce, operator=True),
-    Command("mute", N_("all | NAME"), N_("lets nobody, or not this one, speak in the room"), mute, operator=True),
-    Command("unmute", N_("all | NAME"), N_("lets them speak again"), unmute, operator=True),
-    Command("allow", N_("[NAME]"), N_("gives the word, by default to the first raised hand"), allow, operator=True),
-    Command("slow", N_("SECONDS"), N_("one message from each in so many seconds; 0: off"), slow, operator=True),
-    Command("kick", N_("NAME [REASON]"), N_("removes somebody"), kick, operator=True),
+    Command(
+        "mute", N_("all | NAME"), N_("lets nobody, or not this one, speak in the room"), mute, operator=True, owner=True
+    ),
+    Command("unmute", N_("all | NAME"), N_("lets them speak again"), unmute, operator=True, owner=True),
+    Command(
+        "allow",
+        N_("[NAME]"),
+        N_("gives the word, by default to the first raised hand"),
+        allow,
+        operator=True,
+        owner=True,
+    ),
+    Command(
+        "slow", N_("SECONDS"), N_("one message from each in so many seconds; 0: off"), slow, operator=True, owner=True
+    ),
+    Command(
+        "kick",
+        N_("NAME [REASON]"),
+        N_("removes somebody; who has made a room: from that room"),
+        kick,
+        operator=True,
+        owner=True,
+    ),
     Command(
         "ban",
         N_("NAME [TIME] [REASON]"),

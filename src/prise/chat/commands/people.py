@@ -18,8 +18,9 @@ async def who(order: Order) -> None:
     room = order.house.find_room(order.rest) if order.rest else order.room
     if room.rules.lock and room.key not in order.person.rooms:
         raise UsageError("{room} is locked; only who is in it sees who is there", room=room.name)
-    names = [f"{each.name} ({each.away})" if each.away else each.name for each in room.people()]
-    order.session.inform("{number} here: {names}", number=len(names), names=texts.enumerated(names, order.translate))
+    names = (f"{each.name} ({each.away})" if each.away else each.name for each in room.people())
+    named = texts.enumerated(names, order.translate, room.count)
+    order.session.inform("{number} here: {names}", number=room.count, names=named)
 
 
 async def nick(order: Order) -> None:
@@ -48,23 +49,31 @@ async def back(order: Order) -> None:
 
 
 async def ignore(order: Order) -> None:
+    ignored = order.person.ignored
     if not order.rest:
-        names = texts.enumerated(sorted(order.person.ignored), order.translate)
-        order.session.inform("you ignore: {names}", names=names or "-")
+        names = sorted(_now_called(order, id) or key for key, id in ignored.items())
+        order.session.inform("you ignore: {names}", names=texts.enumerated(names, order.translate) or "-")
         return
-    key = cleaning.key(order.rest)
-    if key in order.person.ignored:
-        order.person.ignored.discard(key)
+    key = cleaning.key(order.rest.removeprefix("@"))
+    again = key if key in ignored else next((old for old, id in ignored.items() if _now_called(order, id) == key), None)
+    if again is not None:
+        del ignored[again]
         order.session.inform("you see again what {name} says", name=order.rest)
         return
     other = order.somebody(order.rest)
-    order.person.ignore(other.name)
+    order.person.ignore(other)
     order.session.inform("you no longer see what {name} says; once more, and you do", name=other.name)
+
+
+def _now_called(order: Order, id: str) -> str:
+    """The key of the name that somebody has now; "" when they are not here."""
+    somebody = order.house.people.anywhere(id)
+    return "" if somebody is None else cleaning.key(somebody.name)
 
 
 async def raise_hand(order: Order) -> None:
     room = order.room
-    if order.person.operator:
+    if order.in_charge(room):
         show_hands(order.house, room, order)
         return
     if order.person.id in room.hands:
@@ -97,6 +106,7 @@ async def op(order: Order) -> None:
     if not given or not same(order.rest, given):
         raise UsageError("that is not the operator's password; the server's terminal shows it")
     order.person.operator = True
+    order.house.tell_nodes()
     order.session.inform("you are an operator now; /help lists what you can do")
     for session in order.person.sessions:
         session.renewed()

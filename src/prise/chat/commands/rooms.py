@@ -24,10 +24,7 @@ async def part(order: Order) -> None:
     if room.key not in order.person.rooms:
         raise UsageError("you are not in {room}", room=room.name)
     order.house.part(order.person, room)
-    if order.session.room:
-        order.session.inform("you are in {room} now", room=order.session.room)
-    else:
-        order.session.inform("you are in no room now; /join one, /rooms lists them")
+    order.session.tell_place()
 
 
 async def rooms(order: Order) -> None:

@@ -30,7 +30,9 @@ async def reply(order: Order) -> None:
         raise UsageError("nobody has written to you yet; /msg NAME TEXT begins")
     if not order.rest:
         raise UsageError("write /reply TEXT")
-    await (await order.house.whisper(order.session, order.person.partner, order.rest))
+    id, name = order.person.partner
+    other = order.house.people.anywhere(id)  # they may have another name by now
+    await (await order.house.whisper(order.session, other.name if other is not None else name, order.rest))
 
 
 async def history(order: Order) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from prise import UsageError
@@ -28,6 +29,9 @@ from prise.chat.room import Room
 
 if TYPE_CHECKING:
     from prise.chat.person import Session
+
+MOST_LISTED = 1_000
+"""People of a room who are named to somebody who comes into it; of the others the number is said."""
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 Translate = Callable[[str], str]
@@ -95,11 +99,15 @@ def message(event: Message) -> dict[str, Any]:
 
 def room(given: Room) -> dict[str, Any]:
     rules = given.rules
-    people = [{"name": e.name, "id": e.id, "operator": e.operator, "away": e.away} for e in given.people()]
+    people = [
+        {"name": e.name, "id": e.id, "operator": e.operator, "away": e.away}
+        for e in islice(given.people(), MOST_LISTED)
+    ]
     return {
         "room": given.name,
         "topic": rules.topic,
         "people": people,
+        "others": given.count - len(people),
         "last": given.last,
         "locked": bool(rules.lock),
         "muted": rules.muted,
@@ -109,9 +117,14 @@ def room(given: Room) -> dict[str, Any]:
 
 
 def summary(given: Room) -> dict[str, Any]:
-    people = sum(1 for _each in given.people())
     rules = given.rules
-    return {"room": given.name, "topic": rules.topic, "people": people, "locked": bool(rules.lock), "last": given.last}
+    return {
+        "room": given.name,
+        "topic": rules.topic,
+        "people": given.count,
+        "locked": bool(rules.lock),
+        "last": given.last,
+    }
 
 
 def welcome(house: House, session: Session) -> dict[str, Any]:
@@ -131,9 +144,10 @@ def welcome(house: House, session: Session) -> dict[str, Any]:
                 "arguments": translate(command.arguments) if command.arguments else "",
                 "help": translate(command.help),
                 "operator": command.operator,
+                "owner": command.owner,
             }
             for command in COMMANDS.values()
-            if person.operator or not command.operator
+            if person.operator or not command.operator or command.owner
         ],
     }
 

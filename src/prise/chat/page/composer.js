@@ -184,7 +184,7 @@ export class Composer {
     const names = [...new Set([...(room?.people.values() ?? [])].map((person) => person.name))].filter((name) => name !== house.me.name);
     if (room?.partner) names.push(room.partner);
     const rooms = [...house.rooms.values()].filter((each) => !each.partner).map((each) => each.name);
-    const { from, candidates } = complete(this.input.value, this.input.selectionStart, { commands: house.commands, names, rooms }, wanted);
+    const { from, candidates } = complete(this.input.value, this.input.selectionStart, { commands: house.usable, names, rooms }, wanted);
     this.offer(candidates, from);
   }
 

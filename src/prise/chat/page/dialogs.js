@@ -66,7 +66,7 @@ export class Dialogs {
     const pairs = (list) => list.flatMap(([key, text]) => [el("dt", {}, el("kbd", { text: key })), el("dd", { text })]);
     byId("help-keys").replaceChildren(...pairs(KEYS.map(([key, text]) => [keyNames(key), t(text)])));
     byId("help-commands").replaceChildren(
-      ...pairs(house.commands.map((command) => [`/${command.name} ${command.arguments}`.trim(), command.help])),
+      ...pairs(house.usable.map((command) => [`/${command.name} ${command.arguments}`.trim(), command.help])),
     );
     byId("help").showModal();
   }
@@ -200,6 +200,7 @@ export class Dialogs {
   operator() {
     const { house } = this.app;
     const room = house.room;
+    byId("announce-form").hidden = !house.me.operator;
     byId("mute").textContent = t(room?.muted ? "operator.unmute" : "operator.mute");
     const hands = room?.hands ?? [];
     byId("hands-none").hidden = hands.length > 0;

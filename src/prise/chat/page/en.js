@@ -121,6 +121,7 @@ export const english = {
   "people.away.simply": "away",
   "people.count": { one: "{count} person", other: "{count} people" },
   "people.operator": "operator",
+  "people.others": { one: "and {count} more", other: "and {count} more" },
   "people.show": "Show who is here",
   "people.title": "Who is here",
   "people.you": "you",

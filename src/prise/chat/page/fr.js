@@ -121,6 +121,7 @@ const plain = {
   "people.away.simply": "absent",
   "people.count": { one: "{count} personne", other: "{count} personnes" },
   "people.operator": "opérateur",
+  "people.others": { one: "et {count} autre", other: "et {count} autres" },
   "people.show": "Montrer qui est là",
   "people.title": "Qui est là",
   "people.you": "vous",

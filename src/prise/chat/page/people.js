@@ -29,10 +29,11 @@ export class People {
     const people = [...room.people.values()].sort(
       (one, other) => Number(other.operator) - Number(one.operator) || one.name.localeCompare(other.name),
     );
-    byId("people-heading").textContent = t("people.count", { count: people.length });
+    byId("people-heading").textContent = t("people.count", { count: people.length + room.others });
     const list = byId("people-list");
     const focused = list.contains(document.activeElement) ? document.activeElement?.dataset.name : "";
     list.replaceChildren(...people.map((person) => this.entry(person)));
+    if (room.others) list.append(el("li", { class: "entry", text: t("people.others", { count: room.others }) }));
     if (focused) [...list.querySelectorAll("button")].find((button) => button.dataset.name === focused)?.focus();
   }
 
@@ -62,7 +63,7 @@ export class People {
     const choices = [{ label: t("menu.mention"), run: () => composer.insert(`${name}${composer.empty ? ": " : " "}`) }];
     if (other) choices.push({ label: t("menu.private"), run: () => this.app.show(house.writeTo(name), true) });
     if (other && house.can("ignore")) choices.push({ label: t("menu.ignore"), run: () => this.app.command(`/ignore ${name}`) });
-    if (other && house.me.operator && room && !room.partner) {
+    if (other && room && !room.partner && (house.me.operator || room.owner === house.me.id)) {
       const commands = [["allow", false], ["mute", false], ["unmute", false], ["kick", true], ["ban", true]];
       for (const [command, asks] of commands) {
         if (!house.can(command)) continue;

@@ -29,6 +29,7 @@ export class Room {
     this.topic = "";
     /** @type {Map<string, Person>} by id */
     this.people = new Map();
+    this.others = 0; // people whom the house has not named
     this.locked = this.muted = false;
     this.slow = 0;
     this.owner = "";

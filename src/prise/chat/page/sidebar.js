@@ -91,8 +91,9 @@ export class Sidebar {
     }
     if (room?.partner) topic.removeAttribute("aria-label");
     const ordinary = Boolean(room && !room.partner);
-    byId("hand").hidden = !(ordinary && house.can("raise") && !house.me.operator);
-    byId("operator-open").hidden = !(ordinary && (house.me.operator || room?.owner === house.me.id) && house.can("mute"));
+    const inCharge = house.me.operator || room?.owner === house.me.id;
+    byId("hand").hidden = !(ordinary && house.can("raise") && !inCharge);
+    byId("operator-open").hidden = !(ordinary && inCharge && house.can("mute"));
     const count = byId("hands-count");
     const hands = room?.hands.length ?? 0;
     count.hidden = !hands;

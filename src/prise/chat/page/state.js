@@ -20,7 +20,7 @@ export class House {
     this.name = "prise";
     this.uploads = { allowed: false, most: 0 };
     this.longest = 4096;
-    /** @type {{name: string, arguments: string, help: string, operator: boolean}[]} */
+    /** @type {{name: string, arguments: string, help: string, operator: boolean, owner: boolean}[]} */
     this.commands = [];
     /** @type {Map<string, Room>} */
     this.rooms = new Map();
@@ -40,6 +40,12 @@ export class House {
   /** @param {string} name */
   can(name) {
     return this.commands.some((command) => command.name === name);
+  }
+
+  /** The commands that this person may ask for in the room that is shown. */
+  get usable() {
+    const mine = this.me.operator || this.room?.owner === this.me.id;
+    return this.commands.filter((command) => !command.operator || this.me.operator || (command.owner && mine));
   }
 
   // -- what the house says ----------------------------------------------------------------------------------------------
@@ -82,7 +88,8 @@ export class House {
 
   /** @param {import("./room.js").Message} message @param {boolean} live said just now */
   take(message, live) {
-    const partner = message.to && (message.by === this.me.id ? message.to : message.author);
+    const named = message.to && (message.by === this.me.id ? message.to : message.author);
+    const partner = named && (this.nowCalled(message.room) || named);
     const room = this.open(message.room, partner || "");
     if (partner) room.partner = partner;
     if (!room.accept(message)) return;
@@ -96,6 +103,20 @@ export class House {
     }
     this.changed("log", room);
     if (live) this.changed("new", room, message);
+  }
+
+  /**
+   * The other one of a private conversation, if they are in a room of ours: a message has the name of when it was said.
+   * @private @param {string} name of the conversation, "@ID,ID" @returns {string}
+   */
+  nowCalled(name) {
+    const ids = name.slice(1).split(",");
+    const other = ids.find((id) => id !== this.me.id) ?? this.me.id;
+    for (const room of this.rooms.values()) {
+      const person = room.people.get(other);
+      if (person) return person.name;
+    }
+    return "";
   }
 
   // -- what is said to the house ----------------------------------------------------------------------------------------
@@ -191,6 +212,7 @@ const HEARD = {
     room.joined = true;
     for (const field of ["topic", "locked", "muted", "slow", "owner"]) room[field] = given[field];
     room.people = new Map((given.people ?? []).map((person) => [person.id || person.name, person]));
+    room.others = given.others ?? 0;
     if (arrived && given.last < room.last) room.clear(); // another store: these are other messages
     if (arrived && (room.read < 0 || given.last < room.last)) room.read = given.last;
     if (arrived) room.last = Math.min(room.last || given.last, given.last);
@@ -241,7 +263,7 @@ const HEARD = {
       HEARD.parted(house, given);
       return;
     }
-    room.people.delete(given.id || given.name);
+    if (!room.people.delete(given.id || given.name)) room.others = Math.max(0, room.others - 1);
     room.addPresence("left", given.name, given.why, given.at);
     house.changed("people", room);
     house.changed("log", room);
