@@ -9,6 +9,7 @@ def greeter(connection):
 prise.serve(greeter, ":50000")
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from prise.address import Address
@@ -20,6 +21,7 @@ from prise.connection.base import BaseConnection
 from prise.connection.blocking import Connection
 from prise.connection.broadcast import broadcast
 from prise.connection.generator import GeneratorConnection
+from prise.core.conversation import HandOver
 from prise.core.counters import Stats
 from prise.core.limits import Limits
 from prise.core.multiplex import Multiplex
@@ -29,6 +31,7 @@ from prise.errors import (
     ConnectError,
     ConnectionLost,
     FrameError,
+    HandoverError,
     HandshakeError,
     MessageTooLarge,
     MissingExtra,
@@ -79,6 +82,8 @@ __all__ = [
     "FrameError",
     "Framing",
     "GeneratorConnection",
+    "HandOver",
+    "HandoverError",
     "HandshakeError",
     "Limits",
     "Lines",
@@ -127,4 +132,6 @@ def __getattr__(name: str) -> Any:
         from prise.tls import TLS
 
         return globals().setdefault(name, TLS)
+    if name == "handover":  # as after `import prise.handover`
+        return import_module("prise.handover")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from prise.errors import AddressError
@@ -479,6 +480,7 @@ SCHEMES: Mapping[str, Scheme] = {
     ),
     "fd": Scheme(_path_by(read_descriptor), _write_path, {}, "fd:3"),
     "systemd": Scheme(_path_by(read_optional_name), _write_path, {}, "systemd:web"),
+    "pipe": Scheme(_path_by(partial(read_nothing, scheme="pipe:")), _write_path, {}, "pipe:"),
     "vsock": Scheme(_read_vsock, _write_vsock, {"backlog": Option(_count, "1024")}, "vsock:host:1024"),
     "serial": Scheme(
         _path_by(read_device),

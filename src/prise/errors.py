@@ -10,6 +10,10 @@
     │       ├── MessageTooLarge    a message passed the size limit
     │       └── HandshakeError     a layer (WebSocket, a proxy) could not be set up
     │           └── TLSError       nor could TLS: certificate, name, version      exit code 6
+    ├── HandoverError              a connection did not change hands              exit code 1
+    │   ├── HandoverRefused        the other process said no: it is still ours    exit code 4
+    │   ├── HandoverProtocolError  what arrived is no handover                    exit code 1
+    │   └── HandoverUncertain      no answer came: we have let go of it           exit code 8
     └── UsageError                 what the caller did                            exit code 2
         ├── AddressError           the text is not an address
         ├── BindError              the address cannot be listened on              exit code 4
@@ -139,6 +143,29 @@ class TLSError(HandshakeError):
     """TLS could not be set up, or broke: a certificate, name or pin that is not the expected one, no common version."""
 
     exit_code = 6
+
+
+class HandoverError(PriseError):
+    """A connection cannot be given to another process, or could not be: it is still ours. See `prise.handover`."""
+
+
+class HandoverRefused(HandoverError):
+    """The other process did not take it, and said or showed why; the connection is still ours."""
+
+    exit_code = 4
+
+
+class HandoverProtocolError(HandoverError):
+    """What arrived on the channel is not a handover; whatever came with it was closed. The channel is of no more use."""
+
+
+class HandoverUncertain(HandoverError):
+    """The other process did not say in time whether it has taken the connection. Our copy is closed, and the channel.
+
+    So the connection lives on over there or nowhere, never on both sides.
+    """
+
+    exit_code = 8
 
 
 class UsageError(PriseError):

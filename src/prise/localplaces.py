@@ -60,9 +60,9 @@ def read_descriptor(shown: str, text: str) -> str:
     return str(int(text))
 
 
-def read_nothing(shown: str, text: str) -> str:
+def read_nothing(shown: str, text: str, scheme: str = "stdio:") -> str:
     if text:
-        raise AddressError("nothing comes after {scheme}", local=shown, scheme="stdio:")
+        raise AddressError("nothing comes after {scheme}", local=shown, scheme=scheme)
     return text
 
 

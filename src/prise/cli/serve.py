@@ -32,8 +32,9 @@ LIMITS: dict[str, str] = {
 @click.command(
     "serve",
     help=_(
-        "Serves CONVERSATION: echo, greet, upper, discard, time, or your own function as module:function or "
-        "file.py:function. Ctrl-C, or SIGTERM, lets the conversations end; a second one ends them at once."
+        "Serves CONVERSATION: echo, greet, upper, discard, time, or your own function as module:function, "
+        "file.py:function or php:script.php. Ctrl-C, or SIGTERM, lets the conversations end; a second one ends them at "
+        "once."
     ),
     epilog=examples(
         ("prise serve echo", _("on port 50000, for this machine only")),
@@ -44,6 +45,10 @@ LIMITS: dict[str, str] = {
         (
             "prise serve app.talk:game --model asyncio --workers 4 --idle 5m",
             _("four processes, patient for five minutes"),
+        ),
+        (
+            "prise serve php:guestbook.php --workers 8",
+            _("the function that a PHP script returns, by eight PHP processes"),
         ),
     ),
 )
@@ -69,6 +74,12 @@ LIMITS: dict[str, str] = {
     help=_("How conversations run side by side. Default: what fits the function."),
 )
 @click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help=_("Processes that serve side by side."))
+@click.option(
+    "--queue",
+    type=click.IntRange(0),
+    metavar="N",
+    help=_("With php: connections that wait for a worker; more are closed. Default: 100."),
+)
 @click.option("--max-connections", type=parameters.Count(), help=_("Connections in all. Default: 2000."))
 @click.option("--max-per-peer", type=parameters.Count(), help=_("Connections of one peer. Default: 1000."))
 @click.option("--max-message", type=parameters.Size(), help=_("Size of one message. Default: 1M."))
@@ -98,6 +109,7 @@ def command(
     framing: str,
     model: str | None,
     workers: int,
+    queue: int | None,
     drain: float,
     reload: bool,
     as_json: bool,
@@ -108,6 +120,14 @@ def command(
     log_to_stderr(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
     encrypt = rest.pop("tls")
     tls = server_tls(rest)
+    addresses = [prise.Address.parse(encrypted(address, {"tls": encrypt})) for address in on]
+    report = Report(conversation, as_json, quiet)
+    if conversation.startswith("php:"):
+        from prise.cli.php import serve_php
+
+        return serve_php(conversation[4:], addresses, report, rest, workers, queue, tls, drain, reload)
+    if queue is not None:
+        raise prise.UsageError("--queue is for php: conversations")
     settings: dict[str, Any] = {
         "framing": prise.framing_of(framing),
         "model": model,
@@ -116,8 +136,6 @@ def command(
         "tls": tls,
         "drain_time": drain,
     }
-    addresses = [prise.Address.parse(encrypted(address, {"tls": encrypt})) for address in on]
-    report = Report(conversation, as_json, quiet)
 
     def serve() -> int:
         report.stopped(prise.serve(load(conversation), *addresses, ready=report.ready, **settings))
@@ -166,10 +184,13 @@ class Report:
             say(text.format(conversation=self._conversation, address=address, netcat=netcat(address)))
 
     def stopped(self, stats: prise.Stats) -> None:
+        self.counted(asdict(stats), summary(stats))
+
+    def counted(self, counts: dict[str, Any], in_words: str) -> None:
         if self._json:
-            self._event("stopped", **asdict(stats))
+            self._event("stopped", **counts)
         if not self._quiet:
-            say(summary(stats))
+            say(in_words)
 
     def _event(self, name: str, **details: Any) -> None:
         import json

@@ -24,6 +24,7 @@ from prise.connection.files import PIECE, refuse_messages
 from prise.connection.host import Host
 from prise.connection.looped import CLOSED, OPEN
 from prise.connection.looped_files import Outgoing, SendingFiles
+from prise.connection.parting import Detached
 from prise.core.conversation import Conversation, foreign_awaitable, needs_asyncio
 from prise.core.pipeline import Pipeline
 from prise.errors import ConnectionLost, TooSlow, UsageError
@@ -314,6 +315,89 @@ class AsyncConnection(SendingFiles):
         """Ends our side, after what was sent, and keeps listening: the peer's input ends (half-close)."""
         await self._file_sent()
         self.send_eof_now()
+
+    # -- changing hands ----------------------------------------------------------------------------------------------
+
+    async def hand_over(
+        self, channel: Any, *, state: Any = None, keep: bool = False, relay: bool = False, timeout: float | None = 5.0
+    ) -> None:
+        """Gives this connection, with what was read and not received, to the process at the other end of a channel.
+
+        channel: a `handover.Channel` or, on asyncio, an `AsyncChannel`. state: what goes along, as JSON says it. keep: our
+        copy stays open; both then share it. relay: see `Channel.send`. timeout: seconds that the other side has. Afterwards
+        the connection is closed here and the conversation sees the end of its input, but goes on. Waits until the peer has
+        taken what was sent.
+
+        Raises HandoverError, HandoverRefused (it is still ours), HandoverUncertain (it is not), UsageError.
+        """
+        from prise.handover.channel import AsyncChannel, exchange_in_thread
+
+        parcel = await self._parcel(keep, relay)
+        if isinstance(channel, AsyncChannel):
+            await channel.give(parcel, state, timeout)
+            return
+        # A blocking channel may block, so a thread waits for it: the loop has others to serve.
+        with channel.parting(parcel):
+            outcome = exchange_in_thread(channel, parcel, state, timeout, partial(self._loop.call, self._look_again))
+            try:
+                while not outcome:
+                    await self._outbox()
+            except BaseException:
+                parcel.uncertain = not outcome  # the thread still talks
+                raise
+            if outcome[0] is not None:
+                raise outcome[0]
+
+    async def detach(self) -> Detached:
+        """Takes the socket out of the connection, which is closed by it without a word to the peer: (socket, pending).
+
+        The socket is blocking. Raises HandoverError where what was read cannot be given back, or only this process can read
+        it (TLS). Waits until the peer has taken what was sent.
+        """
+        await self._all_written()
+        parted = self.part()
+        sock = self._duplicate()
+        self.parted()
+        return Detached(sock, parted.pending)
+
+    async def _parcel(self, keep: bool, relay: bool) -> Any:
+        from prise.handover.parcel import Parcel
+
+        await self._all_written()
+        return Parcel(self, keep, relay)
+
+    async def _all_written(self) -> None:
+        """Waits until the peer has taken everything."""
+        if self._shaking:
+            await self.handshake()
+        await self._file_sent()
+        self._refuse_if_ended()
+        while self._out and not self._state:
+            if not self._blocked:
+                self._flush()
+            if self._out:
+                await self._outbox()
+        self._refuse_if_ended()
+
+    def _look_again(self) -> None:
+        self._within(self.drained)
+
+    @property
+    def at_rest(self) -> bool:
+        return self._reader.waiting
+
+    def moved(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        elif self._coroutine is not None:
+            self._stop_coroutine()
+
+    def _undelivered(self) -> list[Any]:
+        messages, self._inbox = self._inbox[::-1], []
+        return messages
+
+    def _give_back(self, messages: list[Any]) -> None:
+        self._inbox = messages[::-1]
 
     # -- ending ------------------------------------------------------------------------------------------------------
 

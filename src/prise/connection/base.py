@@ -18,8 +18,9 @@ from itertools import count
 from typing import Any, Final
 
 from prise.address import Address
+from prise.connection.parting import Detached, Way
 from prise.core.pipeline import Pipeline
-from prise.errors import ConnectionLost
+from prise.errors import ConnectionLost, HandoverError
 from prise.transports import describe
 
 READ_SIZE = 64 * 1024
@@ -45,12 +46,16 @@ class BaseConnection(ABC):
     """One talk with one peer.
 
     id: a number that no other connection of this process has; log lines carry it.
+    state: what another process needs to go on with the conversation: a value that JSON can say, or a function without
+    arguments that gives one. A conversation that sets it may be moved to a new release of its server, between two messages;
+    there it is called again and finds the value here (docs/handover.md). None: it stays where it is.
     """
 
-    __slots__ = ("_dialled", "_local", "_lost", "_peer", "_pipeline", "_sock", "_sockaddr", "id")
+    __slots__ = ("_dialled", "_local", "_lost", "_peer", "_pipeline", "_sock", "_sockaddr", "id", "state")
 
     def __init__(self, sock: socket.socket, pipeline: Pipeline, sockaddr: Any = None) -> None:
         self.id = next(_ids)
+        self.state: Any = None
         self._sock = sock
         self._pipeline = pipeline
         self._dialled: Address | None = None  # by clients: the name there is what a certificate must bear
@@ -172,6 +177,34 @@ class BaseConnection(ABC):
         flush: writes within this call what the peer takes at once, rather than with all else that is posted in this turn
         of the loop. For whoever has nothing more to say: a quarter less work for a message, and the first have it sooner.
         """
+
+    @property
+    def opaque(self) -> bool:
+        """True where a layer (TLS, WebSocket) makes of the bytes what another program could not read or write."""
+        return any(not layer.transparent for layer in self._pipeline.layers)
+
+    # -- changing hands (prise.handover, connection/parting.py) --------------------------------------------------------
+
+    def part(self, way: Way = "bare") -> Detached:
+        """First half of giving it away: stops reading, and tells what goes along. `parted` or `stay` must follow.
+
+        way: see `parting.Way`. Raises HandoverError where that cannot be.
+        """
+        raise HandoverError(
+            "a connection of an event loop is given away with `await connection.hand_over(channel)`, or by returning "
+            "HandOver(channel) from a generator"
+        )
+
+    def parted(self, keep: bool = False) -> None:
+        """It is in other hands: our copy is closed without a word to the peer, and the conversation sees the end.
+
+        keep: it stays open here as well; what was read and not used is gone.
+        """
+        raise NotImplementedError
+
+    def stay(self) -> None:
+        """It was not given away after all, and goes on here."""
+        raise NotImplementedError
 
     @abstractmethod
     def abort(self) -> None:

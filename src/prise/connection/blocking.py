@@ -11,6 +11,7 @@ One thread owns the connection (or one receives while another sends). `post` and
 from __future__ import annotations
 
 import math
+import os
 import select
 import socket
 import sys
@@ -23,6 +24,7 @@ from typing import Any, Self
 from prise.connection.base import END, LONGEST_WAIT, READ_SIZE, End, disconnect, timeval
 from prise.connection.files import send_file
 from prise.connection.outbox import PostingConnection
+from prise.connection.parting import Detached, Way, refuse_to_part, unread
 from prise.connection.upgrade import tls_factory
 from prise.core.counters import Counters
 from prise.core.limits import Limits
@@ -40,6 +42,7 @@ class Connection(PostingConnection):
 
     __slots__ = (
         "_begun_for",
+        "_ended_before",
         "_inbox",
         "_input_ended",
         "_kernel_waits",
@@ -47,6 +50,7 @@ class Connection(PostingConnection):
         "_pinged_at",
         "_pings",
         "_ready",
+        "_shared",
         "_silent_for",
     )
 
@@ -68,6 +72,8 @@ class Connection(PostingConnection):
         self._linger = linger
         self._inbox: deque[Any] = deque()
         self._input_ended = False  # by us
+        self._shared = False  # with another process, whose reads our SO_RCVTIMEO would hurry
+        self._ended_before = False  # our side, when we began to part with the connection
         self._kernel_waits = limits.idle_time is None  # the kernel has been told how long to wait
         # Time counts against the peer only while we wait for it, not while the conversation does something else.
         self._silent_for = 0.0  # seconds waited without a byte, where the caller's own timeouts interrupted the waiting
@@ -254,7 +260,9 @@ class Connection(PostingConnection):
     def _read(self, deadline: float | None) -> bytes:
         """What has arrived; b"" at the end, also when the connection broke. Raises TooSlow."""
         idle = self._limits.idle_time
-        usual = deadline is None and not (self._pipeline.decoder.pending or self._silent_for or self._pings)
+        usual = deadline is None and not (
+            self._pipeline.decoder.pending or self._silent_for or self._pings or self._shared
+        )
         while True:
             try:
                 if usual and not self._kernel_waits:
@@ -485,6 +493,62 @@ class Connection(PostingConnection):
                 if not data:
                     return
                 taken += len(data)
+
+    # -- changing hands ----------------------------------------------------------------------------------------------
+
+    def hand_over(
+        self, channel: Any, *, state: Any = None, keep: bool = False, relay: bool = False, timeout: float | None = 5.0
+    ) -> None:
+        """Gives this connection to the process at the other end of a `handover.Channel`; see `Channel.send`."""
+        channel.send(self, state=state, keep=keep, relay=relay, timeout=timeout)
+
+    def detach(self) -> Detached:
+        """Takes the socket out of the connection, which is closed by it without a word to the peer: (socket, pending).
+
+        Raises HandoverError where what was read cannot be given back, or only this process can read it (TLS).
+        """
+        parted = self.part()
+        sock = socket.socket(fileno=os.dup(parted.socket.fileno()))
+        self.parted()
+        return Detached(sock, parted.pending)
+
+    def preload(self, pending: bytes) -> None:
+        """Takes bytes of the peer's that another process has read: they come before all others."""
+        if pending:
+            try:
+                self._take(self._feed(pending))
+            except FrameError as error:
+                self._failed("receive", error)
+
+    def part(self, way: Way = "bare") -> Detached:
+        self._refuse_if_closed("hand over")
+        self.handshake()
+        refuse_to_part(self._sock, self._gone or self._error is not None or self._input_ended)
+        pending = unread(self._pipeline, self._inbox, way)
+        with self._write_lock:
+            with self._lock:
+                self._ended_before, self._sent_eof = self._sent_eof, True  # meanwhile nothing is posted
+            data = self._unsent + self._wire(self._take_posted())
+            self._unsent = b""
+            if data:
+                self._write(data)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(None))  # else it would go along
+        return Detached(self._sock, pending)
+
+    def parted(self, keep: bool = False) -> None:
+        self._inbox.clear()
+        if keep:
+            self._pipeline.reframe(self._pipeline.framing)
+            self._shared = True
+            self.stay()
+            return
+        with self._write_lock, self._lock:
+            self._gone = self._eof = self._sent_eof = True
+            self._sock.close()  # alone, without the shutdown that would end the other side's copy as well
+
+    def stay(self) -> None:
+        self._sent_eof = self._ended_before
+        self._kernel_waits = self._limits.idle_time is None  # it was told otherwise meanwhile
 
     def __enter__(self) -> Self:
         return self

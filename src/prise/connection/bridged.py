@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from prise.connection.base import END, BaseConnection
 from prise.connection.blocking import Connection
-from prise.core.conversation import Conversation, Spelling, foreign_awaitable, last_word, needs_asyncio
+from prise.connection.parting import Detached, Way
+from prise.core.conversation import Conversation, HandOver, Spelling, foreign_awaitable, last_word, needs_asyncio
 from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow, UsageError
 
 
@@ -42,6 +43,7 @@ class _Skin(BaseConnection):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.id = connection.id
+        self.state = connection.state
         self._sock, self._sockaddr = connection._sock, connection._sockaddr
         self._peer, self._local = connection.peer, connection._local
         self._pipeline, self._dialled = connection._pipeline, connection._dialled
@@ -56,6 +58,15 @@ class _Skin(BaseConnection):
 
     def post_encoded(self, data: bytes, flush: bool = False) -> bool:
         return self._connection.post_encoded(data, flush)
+
+    def part(self, way: Way = "bare") -> Detached:
+        return self._connection.part(way)
+
+    def parted(self, keep: bool = False) -> None:
+        self._connection.parted(keep)
+
+    def stay(self) -> None:
+        self._connection.stay()
 
     def abort(self) -> None:
         self._connection.abort()
@@ -118,7 +129,10 @@ def _run_generator(conversation: Conversation, connection: Connection) -> None:
     generator = conversation(skin)
     try:
         word = _step_through(generator, skin)
-        if word is not None and not connection._gone:
+        if isinstance(word, HandOver):
+            skin.flush()
+            connection.hand_over(word.channel, state=word.state)
+        elif word is not None and not connection._gone:
             skin.say(skin.encode(word))
     except Exception:
         try:
@@ -174,6 +188,14 @@ class BridgedAsyncConnection(_Skin):
 
     async def send_eof(self) -> None:
         self._connection.send_eof()
+
+    async def hand_over(
+        self, channel: Any, *, state: Any = None, keep: bool = False, relay: bool = False, timeout: float | None = 5.0
+    ) -> None:
+        self._connection.hand_over(channel, state=state, keep=keep, relay=relay, timeout=timeout)
+
+    async def detach(self) -> Detached:
+        return self._connection.detach()
 
     async def start_tls(self, tls: Any, name: str | None = None) -> None:
         self._connection.start_tls(tls, name)

@@ -8,16 +8,21 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from prise.connection.host import Host
-from prise.connection.looped import ENDING, LoopedConnection
-from prise.core.conversation import Conversation, last_word
+from prise.connection.looped import ENDING
+from prise.connection.looped_parting import PartingConnection
+from prise.core.conversation import Conversation, HandOver, last_word
 from prise.core.pipeline import Pipeline
-from prise.errors import UsageError
+from prise.errors import PriseError, UsageError
 
 
-class GeneratorConnection(LoopedConnection):
+def _nobody_listens(message: Any) -> None:
+    """The step of a conversation that is over."""
+
+
+class GeneratorConnection(PartingConnection):
     """What a generator conversation is given: it may `send` besides what it yields, and never waits."""
 
-    __slots__ = ("_conversation", "_generator", "_inbox", "_left", "_step")
+    __slots__ = ("_conversation", "_generator", "_inbox", "_leaving", "_left", "_step")
 
     def __init__(
         self, sock: socket.socket, pipeline: Pipeline, host: Host, conversation: Conversation, sockaddr: Any = None
@@ -27,6 +32,7 @@ class GeneratorConnection(LoopedConnection):
         self._generator: Generator[Any, Any, Any] | None = None
         # Messages that backpressure kept from the conversation; most have none ever.
         self._inbox: deque[Any] | None = None
+        self._leaving: HandOver | None = None  # how it ends, once the peer has taken what it was sent
         self._left: Iterator[Any] = iter(())  # those of this turn that the conversation has not taken
 
     def send(self, message: Any) -> None:
@@ -73,11 +79,13 @@ class GeneratorConnection(LoopedConnection):
 
     @property
     def busy(self) -> bool:
-        return bool(self._inbox)
+        return bool(self._inbox) or self._leaving is not None
 
     def deliver(self, messages: list[Any]) -> bool:
         if self._inbox is not None:
             self._inbox.extend(messages)
+            if self._leaving is not None:
+                return True
             left, self._inbox = iter(self._inbox), None
         else:
             left = iter(messages)
@@ -121,6 +129,9 @@ class GeneratorConnection(LoopedConnection):
             self._over(error)
 
     def deliver_end(self, error: BaseException | None) -> None:
+        if self._leaving is not None:  # the peer is gone, or does not take what it was sent
+            self._leaving = None
+            self._over(error or self._error)
         if self._generator is not None:
             self._end(error)
 
@@ -136,6 +147,9 @@ class GeneratorConnection(LoopedConnection):
             self._say_last(word)
 
     def _say_last(self, word: Any) -> None:
+        if isinstance(word, HandOver):
+            self._begin_to_leave(word)
+            return
         error: BaseException | None = None
         if word is not None and not self._sent_eof:
             try:
@@ -144,6 +158,62 @@ class GeneratorConnection(LoopedConnection):
             except UsageError as refused:
                 error = refused
         self._over(error)
+
+    # -- changing hands ----------------------------------------------------------------------------------------------
+
+    def _begin_to_leave(self, word: HandOver) -> None:
+        """The conversation ends by giving the connection away, with the messages that it has not taken."""
+        self._inbox = deque((*self._left, *(self._inbox or ())))
+        self._leaving = word
+        self._step = _nobody_listens
+        self.drained()
+
+    def drained(self) -> None:
+        word = self._leaving
+        if word is None:
+            return
+        if self._out and not self._blocked:
+            self._flush()
+        if self._out and not self._state:
+            return  # again when the peer has taken it
+        from prise.handover.channel import TIMEOUT, exchange_in_thread
+        from prise.handover.parcel import Parcel
+
+        self._leaving = None
+        try:
+            parcel = Parcel(self)
+        except PriseError as error:
+            self._over(error)
+            return
+
+        def settle() -> None:
+            error: BaseException | None = outcome[0]
+            try:
+                with word.channel.parting(parcel):
+                    if error is not None:
+                        raise error
+            except BaseException as raised:
+                error = raised
+            self._over(error)
+
+        # The channel may block, so a thread waits for it: the loop has others to serve.
+        outcome = exchange_in_thread(word.channel, parcel, word.state, TIMEOUT, lambda: self._loop.call(settle))
+
+    @property
+    def at_rest(self) -> bool:
+        return self._leaving is None and self._generator is not None
+
+    def moved(self) -> None:
+        generator, self._generator = self._generator, None
+        if generator is not None:
+            generator.close()
+
+    def _undelivered(self) -> list[Any]:
+        messages, self._inbox = list(self._inbox or ()), None
+        return messages
+
+    def _give_back(self, messages: list[Any]) -> None:
+        self._inbox = deque(messages)
 
     def _over(self, error: BaseException | None) -> None:
         self._generator = None

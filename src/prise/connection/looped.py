@@ -320,12 +320,13 @@ class LoopedConnection(LoopedEnding):
         stuck, busy = self._stuck, self.busy
         if (
             state == OPEN
-            and not (stuck or self._again or self.away)
+            and not (stuck or self._again or self.away or self._paused)
             and (busy or self._decoder.more or (self._eof and not self._end_told))
         ):
             self._again = True
             self._loop.again(self)
-        reading = state == LINGERING or (state == OPEN and not (self._eof or stuck or busy or self._decoder.more))
+        waiting = not (self._eof or stuck or busy or self._decoder.more or self._paused)
+        reading = state == LINGERING or (state == OPEN and waiting)
         if reading and not self._reading and self._decoder.pending:
             self._begin_patience(self._time())  # the rest could not come while nobody read
         self._reading = reading

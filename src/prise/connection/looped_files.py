@@ -11,7 +11,7 @@ import socket
 from typing import Any
 
 from prise.connection.files import PIECE, TURN, FilePart
-from prise.connection.looped import LoopedConnection
+from prise.connection.looped_parting import PartingConnection
 from prise.errors import ConnectionLost, PriseError
 
 _MORE = getattr(socket, "MSG_MORE", 0)
@@ -41,7 +41,7 @@ class Outgoing(FilePart):
         out += self._behind
 
 
-class SendingFiles(LoopedConnection):
+class SendingFiles(PartingConnection):
     """Adds the phase; `_file` is the file while it lasts."""
 
     __slots__ = ()

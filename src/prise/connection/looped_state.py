@@ -65,6 +65,7 @@ class LoopedState(BaseConnection):
         "_out",
         "_out_size",
         "_partial_since",
+        "_paused",
         "_pinged",
         "_pings",
         "_posted_size",
@@ -101,6 +102,7 @@ class LoopedState(BaseConnection):
         self._pings = False  # a layer is to ask a silent peer whether it is still there
         self._pinged = 0.0
         self._in_turn = False  # True while our own code is below: what is said then is written at the end of the turn
+        self._paused = False  # it is about to change hands (looped_parting.py)
         self._again = False
         self._eof = False  # nothing more will be read
         self._input_ended = False  # by us

@@ -13,9 +13,23 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from prise.errors import SpellingError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """What a generator conversation returns to give its connection to another process, in place of a last word.
+
+    channel: a `handover.Channel`. state: what goes along, as JSON says it. What the conversation has said goes out before.
+    When the other side does not take it, the connection is closed, and that is logged.
+    """
+
+    channel: Any
+    state: Any = None
+
 
 Spelling = Literal["function", "generator", "coroutine"]
 Conversation = Callable[[Any], Any]

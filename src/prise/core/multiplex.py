@@ -57,7 +57,7 @@ class Multiplex:
         self._branches: dict[str, Branch] = {}
         for name, given in (("lines", lines), ("http", http), ("websocket", websocket)):
             if given is not None:
-                self._branches[name] = _branch(given, "chunks" if name == "http" else "lines")
+                self._branches[name] = _branch(given, "chunks" if name == "http" else "lines")._replace(name=name)
         if not self._branches:
             raise UsageError("a Multiplex needs a conversation: lines=, http= or websocket=")
         if "websocket" in self._branches:
@@ -86,19 +86,20 @@ class Multiplex:
             return self._choose_http(head, over)
         if not newline and not over and len(head) <= LONGEST_HEAD and _MAYBE.fullmatch(line):
             return None
-        return self._named("lines")
+        return self.named("lines")
 
     def _choose_http(self, head: bytes, over: bool) -> Branch | None:
         if "websocket" not in self._branches:
-            return self._named("http")
+            return self.named("http")
         end = _END.search(head)
         if end is None and not over and len(head) <= LONGEST_HEAD:
             return None
         wants = _UPGRADE.search(head, 0, end.start() + 1 if end else len(head)) is not None
         # Without an http conversation, the WebSocket's own answer tells what is expected here.
-        return self._named("websocket" if wants or "http" not in self._branches else "http")
+        return self.named("websocket" if wants or "http" not in self._branches else "http")
 
-    def _named(self, name: str) -> Branch:
+    def named(self, name: str) -> Branch:
+        """See `Chooser.named`."""
         branch = self._branches.get(name)
         if branch is None:
             served = ", ".join(self._branches)

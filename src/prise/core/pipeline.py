@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol
 from prise.address import Address
 from prise.core.ending import Ending, ending_of
 from prise.core.limits import Limits
-from prise.errors import FrameError, UsageError
+from prise.errors import FrameError, HandoverError, UsageError
 from prise.framing.base import MOST_MESSAGES, Decoder, Framing
 from prise.layers.base import Ends, Layer, LayerFactory
 
@@ -42,6 +42,7 @@ class Branch(NamedTuple):
     framing: Framing
     layers: tuple[LayerFactory, ...] = ()
     limits: Limits | None = None
+    name: str = ""
 
 
 class Chooser(Protocol):
@@ -55,6 +56,9 @@ class Chooser(Protocol):
         Raises HandshakeError for what it serves to nobody.
         """
 
+    def named(self, name: str) -> Branch:
+        """The branch of that name, which another process has chosen. Raises HandshakeError."""
+
 
 class Pipeline:
     """feed: like `Decoder.feed`; encode: like `Framing.encode`; decoder: its `more`, `pending`, `end` are for reading.
@@ -65,6 +69,7 @@ class Pipeline:
     """
 
     __slots__ = (
+        "_branch",
         "_chooser",
         "_ends",
         "_limit",
@@ -103,6 +108,7 @@ class Pipeline:
         self._limit = limit
         self._packets = packets
         self._chooser = chooser
+        self._branch = ""  # what it has chosen, by name
         self._ends: Ends | None = None
         self.ending = Ending.DONE
         self.conversation: Callable[[Any], Any] | None = None
@@ -254,6 +260,35 @@ class Pipeline:
             in_messages = in_messages and not layer.keeps_messages
         return outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
 
+    def reframe(self, framing: Framing) -> None:
+        """From here on the messages are those of this framing. What was read and not used is somebody else's business."""
+        ended = self.ended
+        self._assemble(framing)
+        if isinstance(self.decoder, Layered):
+            self.decoder.ended = ended
+
+    def unread(self, messages: Sequence[Any], inside: bool = False) -> bytes:
+        """What was read and not used: these messages, which nobody has taken, and what is held behind them.
+
+        The bytes as they came from outside, or those inside the layers. Raises HandoverError for a layer that cannot say
+        it, UsageError or FrameError for messages that do not come out again as they went in.
+        """
+        encoded = [self.encode(message) for message in messages]
+        again = self.framing.decoder(self._limit)
+        told: list[Any] = []
+        for each in encoded:
+            told += again.feed(each)
+        if told != list(messages):
+            raise UsageError("this framing does not decode what it encodes")
+        decoder = self.decoder
+        if inside or not isinstance(decoder, Layered):
+            return b"".join((*encoded, decoder.held()))
+        arrived: Any = [*encoded, *decoder.backlog] if decoder.in_messages else b"".join((*encoded, decoder.held()))
+        for layer in reversed(self.layers):
+            arrived = layer.unread(arrived)
+        data: bytes = arrived
+        return data
+
     def _choose(self, head: bytes, over: bool) -> bool:
         """Asks the chooser; True when it has chosen, and everything behind the layers so far is new."""
         chooser = self._chooser
@@ -261,16 +296,7 @@ class Pipeline:
         branch = chooser.choose(head, over)
         if branch is None:
             return False
-        added = [make() for make in branch.layers]
-        self.layers += added
-        if branch.conversation is not None:
-            self._chooser = None
-            self.conversation = branch.conversation
-        if branch.limits is not None:
-            self.limits, self._limit = branch.limits, branch.limits.message_size
-            if self._ends is not None:
-                self._ends = self._ends._replace(limit=self._limit)
-        self._assemble(branch.framing)
+        added = self._take(branch)
         if added and self._ends is not None:
             from prise.framing.packets import is_text
 
@@ -279,20 +305,60 @@ class Pipeline:
                 layer.begin(ends)
         return True
 
+    def _take(self, branch: Branch) -> list[Layer]:
+        """Goes on as a branch says; returns the layers that it adds."""
+        added = [make() for make in branch.layers]
+        self.layers += added
+        if branch.conversation is not None:
+            self._chooser = None
+            self.conversation = branch.conversation
+            self._branch = branch.name
+        if branch.limits is not None:
+            self.limits, self._limit = branch.limits, branch.limits.message_size
+            if self._ends is not None:
+                self._ends = self._ends._replace(limit=self._limit)
+        self._assemble(branch.framing)
+        return added
+
+    # -- changing hands ----------------------------------------------------------------------------------------------
+
+    def facts(self) -> dict[str, Any]:
+        """What the same pipeline in another process needs to know to go on, as JSON says it."""
+        return {"branch": self._branch, "layers": [[type(layer).__name__, layer.facts()] for layer in self.layers]}
+
+    def resume(self, facts: dict[str, Any], peer: Address, local: Address) -> None:
+        """In place of `begin`, for a connection of another process, whose pipeline has said `facts`. Raises HandoverError."""
+        from prise.framing.packets import is_text
+
+        branch, known = facts.get("branch"), facts.get("layers", [])
+        if branch and self._chooser is not None:
+            self._take(self._chooser.named(branch))
+        names = [type(layer).__name__ for layer in self.layers]
+        if self._chooser is not None or names != [name for name, _ in known]:
+            raise HandoverError(
+                "the connection comes with the layers {theirs}, here they are {ours}",
+                theirs=", ".join(name for name, _ in known) or "-",
+                ours=", ".join(names) or "-",
+            )
+        self._ends = Ends(peer, local, is_text(self.framing), self._limit)
+        for layer, (_, told) in zip(self.layers, known, strict=True):
+            layer.resume(self._ends, told)
+
 
 class Layered(Decoder):
     """The layers and the framing's decoder, as one decoder.
 
-    ended: the peer has ended its input inside a layer. The error of a layer is raised when what came before it is taken.
+    ended: the peer has ended its input inside a layer. in_messages: a layer keeps their boundaries; backlog: those that are
+    not decoded yet. The error of a layer is raised when what came before it is taken.
     """
 
-    __slots__ = ("_backlog", "_error", "_head", "_in_messages", "_inner", "_pipeline", "ended")
+    __slots__ = ("_error", "_head", "_inner", "_pipeline", "backlog", "ended", "in_messages")
 
     def __init__(self, pipeline: Pipeline, inner: Decoder, in_messages: bool) -> None:
         self._pipeline = pipeline
         self._inner = inner
-        self._in_messages = in_messages
-        self._backlog: deque[bytes] = deque()  # whole messages; bound: what one read held
+        self.in_messages = in_messages
+        self.backlog: deque[bytes] = deque()  # whole messages; bound: what one read held
         self._head = b""  # what the chooser has seen so far; bound: its own
         self._error: FrameError | None = None
         self.more = False
@@ -307,10 +373,13 @@ class Layered(Decoder):
             except FrameError as error:
                 self._error, arrived = error, b""
         else:
-            arrived = [] if self._in_messages else b""
+            arrived = [] if self.in_messages else b""
         if pipeline._chooser is not None:
             return self._undecided(arrived, False, most)
         return self._decode(arrived, most)
+
+    def held(self) -> bytes:
+        return self._inner.held()
 
     def end(self) -> list[Any]:
         if self._error is not None:
@@ -364,7 +433,7 @@ class Layered(Decoder):
                 arrived = self._receive(self._pipeline.layers[known:], head)
             except FrameError as error:
                 self._error, arrived = error, b""
-        elif self._in_messages:
+        elif self.in_messages:
             arrived = []
         if self._pipeline._chooser is not None:
             return self._undecided(arrived, False, most)
@@ -372,8 +441,8 @@ class Layered(Decoder):
 
     def _decode(self, arrived: Any, most: int) -> list[Any]:
         inner = self._inner
-        if self._in_messages:
-            backlog = self._backlog
+        if self.in_messages:
+            backlog = self.backlog
             backlog.extend(arrived)
             messages: list[Any] = []
             while backlog and len(messages) < most:

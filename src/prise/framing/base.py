@@ -49,6 +49,10 @@ class Decoder(ABC):
     def end(self) -> list[Any]:
         """The input has ended: returns what its end completes. Raises FrameError for an incomplete message."""
 
+    def held(self) -> bytes:
+        """The bytes that were fed and are in no message so far: with them another decoder, or another program, can go on."""
+        return b""
+
 
 class Framing(ABC):
     """How bytes become messages, and back."""

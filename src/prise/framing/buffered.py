@@ -49,6 +49,9 @@ class BufferedDecoder(Decoder):
         except FrameError as error:
             return self._fail(error, messages)
 
+    def held(self) -> bytes:
+        return bytes(self._buffer[self._at :])
+
     def track(self) -> None:
         """From now on `starts` is kept."""
         self.starts = []

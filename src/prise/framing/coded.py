@@ -82,6 +82,9 @@ class CodedDecoder(Decoder):
             return self._fail(error, [])
         return self._values(messages)
 
+    def held(self) -> bytes:
+        return self._inner.held()
+
     def _values(self, messages: list[bytes]) -> list[Any]:
         decode = self._decode
         values: list[Any] = []
@@ -134,6 +137,9 @@ class StreamedTextDecoder(CodedDecoder):
             return self._fail(self._bad(error, b""), texts)
         self.pending = 0
         return [*texts, tail] if tail else texts
+
+    def held(self) -> bytes:
+        return self._incremental.getstate()[0] + super().held()
 
     def _values(self, messages: list[bytes]) -> list[Any]:
         incremental = self._incremental

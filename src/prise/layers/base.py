@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from prise.address import Address
 from prise.core.ending import Ending
-from prise.errors import FrameError
+from prise.errors import FrameError, HandoverError
 
 
 class Ends(NamedTuple):
@@ -38,6 +38,7 @@ class Layer(ABC):
     """One connection's layer.
 
     keeps_messages: each `send` is one message to the other side, and `receive` returns a list of whole messages.
+    transparent: once it is ready, another program could go on without it: bytes pass as they are, or nearly so.
     answers_end: the other side answers our end, over the same carrier, which therefore stays open until we close (WebSocket).
     ready: the handshake, if there is one, is over. ended: the other side has ended its input inside the layer (TLS's
     close_notify, WebSocket's close): nothing more will be received. pending: something has arrived in part and its rest is
@@ -51,6 +52,7 @@ class Layer(ABC):
     name: ClassVar[str] = ""
     info: Any = None
     keeps_messages: ClassVar[bool] = False
+    transparent: ClassVar[bool] = False
     answers_end: ClassVar[bool] = False
     ready: bool = True
     ended: bool = False
@@ -72,6 +74,26 @@ class Layer(ABC):
 
     def receive_end(self) -> None:  # noqa: B027 - most layers have no end of their own
         """The outside has ended. Raises ConnectionLost when that cuts the layer short, FrameError during its handshake."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the same layer in another process needs to know to go on, as JSON says it."""
+        return {}
+
+    def resume(self, ends: Ends, facts: dict[str, Any]) -> None:
+        """In place of `begin`, for a connection that comes from another process, whose layer has said `facts`."""
+        self.begin(ends)
+
+    def unread(self, data: Any) -> Any:
+        """The bytes from the outside that are not used yet: those that `receive` would turn into `data`, and what it holds
+        for itself behind them. With them the same layer in another process goes on. Raises HandoverError where none could.
+        """
+        if self.transparent:
+            return data
+        raise HandoverError(
+            "a connection through {layer} cannot change hands: what was agreed on with the peer is known to this process "
+            "alone",
+            layer=self.name or type(self).__name__,
+        )
 
     @abstractmethod
     def send(self, data: bytes) -> bytes:

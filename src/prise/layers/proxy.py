@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from prise.address import Address
 from prise.errors import HandshakeError, UsageError
@@ -105,6 +105,7 @@ class ProxyHeader(Layer):
     """
 
     name = "proxy"
+    transparent = True
 
     def __init__(self, trusted: Trusted | None = None) -> None:
         self._trusted = trusted
@@ -142,6 +143,14 @@ class ProxyHeader(Layer):
         _, self.peer, self.local, self.tlvs = self.info
         self.ready = True
         return rest
+
+    def resume(self, ends: Ends, facts: dict[str, Any]) -> None:
+        self._source, self.ready = ends.peer, True
+        if facts:
+            self.peer, self.local = Address.parse(facts["peer"]), Address.parse(facts["local"])
+
+    def facts(self) -> dict[str, Any]:
+        return {"peer": str(self.peer), "local": str(self.local)} if self.peer and self.local else {}
 
     def receive_end(self) -> None:
         if not self.ready:
@@ -187,6 +196,8 @@ class SendProxyHeader(Layer):
     origin is not known: UNKNOWN in v1, LOCAL in v2.
     """
 
+    transparent = True
+
     def __init__(self, version: int = 2, source: Address | None = None, destination: Address | None = None) -> None:
         self._version = version
         self._source = source
@@ -195,6 +206,9 @@ class SendProxyHeader(Layer):
 
     def begin(self, ends: Ends) -> None:
         self._header = write(self._version, self._source or ends.local, self._destination or ends.peer)
+
+    def resume(self, ends: Ends, facts: dict[str, Any]) -> None:
+        """The header was sent."""
 
     def receive(self, data: bytes) -> bytes:
         return data

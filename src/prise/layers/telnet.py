@@ -47,6 +47,7 @@ class Telnet(Layer):
     """
 
     __slots__ = ("_after_cr", "_answers", "_size", "_state", "_verb")
+    transparent = True
 
     def __init__(self) -> None:
         self._state = _TEXT
@@ -86,6 +87,10 @@ class Telnet(Layer):
                 self._command(data[start], text)
                 start += 1
         return bytes(text)
+
+    def unread(self, data: bytes) -> bytes:
+        begun = {_COMMAND: (_IAC,), _OPTION: (_IAC, self._verb), _SUB: (_IAC, _SB), _SUB_COMMAND: (_IAC, _SB, _IAC)}
+        return self.send(data) + bytes(begun.get(self._state, ()))
 
     def send(self, data: bytes) -> bytes:
         # No UTF-8 text has a byte 255, so a client that is not telnet sees its text as it is.

@@ -39,6 +39,7 @@ class Tunnel(Layer):
     """
 
     protocol: ClassVar[str]
+    transparent = True
 
     def __init__(self, target: Address, proxy: object = None, credentials: Credentials | None = None) -> None:
         self._target = target
@@ -65,6 +66,9 @@ class Tunnel(Layer):
 
     def begin(self, ends: Ends) -> None:
         self._out += self._greeting()
+
+    def resume(self, ends: Ends, facts: dict[str, Any]) -> None:
+        self.ready = True
 
     def receive(self, data: bytes) -> bytes:
         if self.ready:

@@ -15,18 +15,26 @@ from __future__ import annotations
 import logging
 from codecs import getincrementaldecoder
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from prise.core.ending import Ending
-from prise.errors import ConnectionLost, FrameError, HandshakeError, MessageTooLarge, MissingExtra, UsageError
+from prise.errors import (
+    ConnectionLost,
+    FrameError,
+    HandoverError,
+    HandshakeError,
+    MessageTooLarge,
+    MissingExtra,
+    UsageError,
+)
 from prise.layers.base import Ends, Layer
 
 try:
     from websockets.exceptions import InvalidMessage, PayloadTooBig
     from websockets.frames import Close, CloseCode, Frame, Opcode
     from websockets.http11 import Request, Response
-    from websockets.protocol import OPEN, Protocol
+    from websockets.protocol import OPEN, Protocol, Side
 except ImportError:
     raise MissingExtra(
         "the package {package} is not installed; get it with: pip install 'prise[{extra}]'",
@@ -110,6 +118,7 @@ class WebSocketLayer(Layer):
         self._message = bytearray()  # of fragments; bound: the longest message
         self._check: Callable[..., str] | None = None  # of fragments: decodes them, if they are text
         self._fragmented = False
+        self._rest = bytearray()  # the beginning of a frame, as it came; bound: a frame of the longest message
         self._answer: bytes = b""  # our half of the closing handshake, until the conversation is over
         self._ending = False
         self._failure: FrameError | None = None
@@ -129,6 +138,28 @@ class WebSocketLayer(Layer):
         """What the other side sent is no such head: the error that says so."""
         raise NotImplementedError
 
+    # -- Changing hands ------------------------------------------------------------------------------------------------
+
+    def facts(self) -> dict[str, Any]:
+        known = asdict(self.info)
+        return {name: known[name] for name in ("path", "host", "origin", "subprotocol", "headers")}
+
+    def resume(self, ends: Ends, facts: dict[str, Any]) -> None:
+        """Goes on behind the handshake of another process."""
+        self._opcode = Opcode.TEXT if ends.text else Opcode.BINARY
+        side = Side.CLIENT if self._client else Side.SERVER
+        self._protocol = Protocol(side, state=OPEN, max_size=ends.limit, logger=SILENT)
+        self._set_up(WebSocketInfo(**{**facts, "headers": tuple((name, value) for name, value in facts["headers"])}))
+
+    def unread(self, data: list[bytes]) -> bytes:
+        if self._protocol.extensions or self.ended or self._ending or self._failure is not None:
+            raise HandoverError("a WebSocket that is compressed or being closed cannot change hands")
+        frames = [Frame(self._opcode, each) for each in data]
+        if self._fragmented:
+            opcode = Opcode.BINARY if self._check is None else Opcode.TEXT
+            frames.append(Frame(opcode, bytes(self._message), fin=False))
+        return b"".join(frame.serialize(mask=not self._client) for frame in frames) + bytes(self._rest)
+
     # -- In ------------------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> list[bytes]:
@@ -143,8 +174,11 @@ class WebSocketLayer(Layer):
         protocol = self._protocol
         protocol.receive_data(data)
         messages: list[bytes] = []
+        self._rest += data
+        used = 0
         try:
             for frame in protocol.events_received():
+                used += _size(len(frame.data), self._client)
                 self._take(frame, messages)
         except UnicodeDecodeError as error:
             # The package may have gone on, and answered a Close or another fault behind this one: the first fault counts.
@@ -154,6 +188,8 @@ class WebSocketLayer(Layer):
             self._fail(FrameError("a text message of the WebSocket is not UTF-8 ({cause})", cause=error.reason))
         if self._failure is None and protocol.parser_exc is not None:
             self._fail(self._explain(protocol.parser_exc))
+        if used:
+            del self._rest[:used]
         self._say()
         self.pending = not self.ended and (self._fragmented or bool(protocol.reader.buffer))
         if self._failure is not None:
@@ -322,6 +358,11 @@ class WebSocketLayer(Layer):
             limit = self._protocol.max_message_size
             return MessageTooLarge("the message is longer than the limit of {limit} bytes", limit=limit)
         return FrameError("the peer breaks the rules of WebSocket: {cause}", cause=plain(str(error)))
+
+
+def _size(length: int, from_server: bool) -> int:
+    """Bytes of a frame with so much in it, as the peer sent it (§5.2: the shortest form, masked by clients)."""
+    return length + (2 if length < 126 else 4 if length < 65536 else 10) + (0 if from_server else 4)
 
 
 def plain(text: str) -> str:

@@ -16,6 +16,7 @@ from prise.loops.select import SelectLoop
 from prise.relay.passage import Tap
 from prise.relay.server import Peer, Plan, RelayServer
 from prise.servers.control import Control
+from prise.servers.manager import told_to_manager
 from prise.servers.server import DRAIN_TIME, AnyAddress
 from prise.servers.service import Service
 from prise.servers.signals import drains_on_signals, reloads_on_hangup
@@ -132,7 +133,8 @@ class Relay:
             with drains_on_signals(control, self.drain_time), reloads_on_hangup(control):
                 if ready is not None:
                     ready(self.addresses)
-                self._serve(work)
+                with told_to_manager(control, self.addresses):
+                    self._serve(work)
         finally:
             self._end()
         return self.stats()

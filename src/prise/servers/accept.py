@@ -102,14 +102,18 @@ class Acceptor:
         return False
 
     def _enter(self, key: str | None) -> bool:
+        if key is not None and self._over_peer_limit(key):
+            self._counters.refused_per_peer += 1
+            return False
+        self.take_over(key)
+        return True
+
+    def take_over(self, key: str | None) -> None:
+        """A connection of another process, which had let it in; the limits count it."""
         if key is not None:
-            if self._over_peer_limit(key):
-                self._counters.refused_per_peer += 1
-                return False
             self._peers[key] = self._peers.get(key, 0) + 1
         self.open += 1
         self._counters.accepted += 1
-        return True
 
     def exhausted(self, what: str) -> None:
         """The system has nothing left: pause, and say so at most once a second."""

@@ -9,12 +9,14 @@ import selectors
 import socket
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from prise.connection.blocking import Connection
 from prise.connection.packets import blocking_kind
 from prise.core.counters import Counters
 from prise.servers.accept import PAUSE, Acceptor
+from prise.servers.control import Control
 from prise.servers.sessions import BlockingSessions
 from prise.servers.work import Work
 from prise.transports import Listening, keeps_messages
@@ -92,6 +94,7 @@ class AcceptLoop(ABC):
                 self._wait(PAUSE if self.acceptor.paused_until else None)
                 if self.acceptor.over:
                     control.drain(0.0)
+                leave_listeners(control, self.work.listeners)
             self._stop_accepting()
             self.end_input()
             while self.running and not control.overdue():
@@ -149,6 +152,19 @@ class AcceptLoop(ABC):
         self._accepting = False
         self.acceptor.stop()
         self.work.close_listeners()
+
+
+def leave_listeners(control: Control, listeners: Sequence[Listening]) -> None:
+    """Gives the listeners to a successor that asks for them; the conversations end here. (A blocking one cannot be moved.)"""
+    succession = control.heir
+    if succession is None:
+        return
+    if succession.bequeath([(str(listening.asked), listening) for listening in listeners], ()):
+        for listening in listeners:
+            listening.close(unlink=False)
+        control.retire()
+    else:
+        succession.staying()
 
 
 def add(total: Counters, part: Counters) -> None:

@@ -13,6 +13,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prise.handover.succession import Succession
 
 RELOAD = b"reload"
 """What a parent writes for: read your certificates again."""
@@ -21,7 +25,8 @@ RELOAD = b"reload"
 class Control:
     """deadline: when a drain ends and the cut comes, in seconds of `time.monotonic`; None while running.
 
-    parent: the read end of a parent's pipe. drain_time: seconds for a drain that nobody gave a time for.
+    succession: where a new release asks for what this server has; None where none may. parent: the read end of a parent's
+    pipe. drain_time: seconds for a drain that nobody gave a time for.
     """
 
     def __init__(self, parent: int | None = None, drain_time: float = 10.0) -> None:
@@ -34,9 +39,26 @@ class Control:
         self.deadline: float | None = None
         self.cutting = False
         self.on_reload: Callable[[], object] = _nothing
+        self.succession: Succession | None = None
+        self.on_state: Callable[[str], object] = _nothing_of  # "reloading", "ready", "stopping", "turn": see manager.py
 
     def descriptors(self) -> list[int]:
-        return [self._read] if self._parent is None else [self._read, self._parent]
+        mine = [self._read] if self._parent is None else [self._read, self._parent]
+        waiting = -1 if self.succession is None else self.succession.fileno()
+        return mine if waiting < 0 else [*mine, waiting]
+
+    @property
+    def heir(self) -> Succession | None:
+        """The succession, when a successor is ready to take over."""
+        succession = self.succession
+        if succession is None:
+            return None
+        succession.look()
+        return succession if succession.heir is not None and not self.draining else None
+
+    def retire(self) -> None:
+        """The drain of a server that another one follows."""
+        self.drain(self._drain_time)
 
     @property
     def draining(self) -> bool:
@@ -45,8 +67,11 @@ class Control:
     def drain(self, seconds: float) -> None:
         """Stop accepting, end the input of every conversation, cut after so many seconds. A second call only hastens."""
         deadline = time.monotonic() + max(seconds, 0.0)
+        begins = self.deadline is None
         if self.deadline is None or deadline < self.deadline:
             self.deadline = deadline
+        if begins:
+            self.on_state("stopping")
         self.wake()
 
     def cut(self) -> None:
@@ -55,6 +80,12 @@ class Control:
             self.deadline = time.monotonic()
         self.cutting = True
         self.wake()
+
+    def reload(self) -> None:
+        """Read the certificates again."""
+        self.on_state("reloading")
+        self.on_reload()
+        self.on_state("ready")
 
     def overdue(self) -> bool:
         """True when it is time to cut; notes it."""
@@ -76,17 +107,21 @@ class Control:
 
     def read(self, descriptor: int) -> None:
         """Takes in what a descriptor has to say."""
+        if self.succession is not None and descriptor == self.succession.fileno():
+            self.succession.read()
+            return
         try:
             said = os.read(descriptor, 4096)
         except OSError:
             return
+        self.on_state("turn")
         if descriptor == self._parent:
             if not said:
                 self._parent = None
                 self.drain(self._drain_time)
             for word in said.split():
                 if word == RELOAD:
-                    self.on_reload()
+                    self.reload()
                 else:
                     self.drain(float(word))
 
@@ -119,4 +154,8 @@ def _write(descriptor: int, word: bytes) -> None:
 
 
 def _nothing() -> None:
+    pass
+
+
+def _nothing_of(state: str) -> None:
     pass

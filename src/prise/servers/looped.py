@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +12,18 @@ from prise.connection.host import Host
 from prise.connection.looped import LoopedConnection
 from prise.connection.packets import PacketAsyncConnection, PacketGeneratorConnection
 from prise.core.deadlines import NEVER
+from prise.handover.received import Received
+from prise.handover.succession import told_of
 from prise.loops.base import Loop
 from prise.servers.accept import Acceptor
+from prise.servers.leaving import Leaving
+from prise.servers.service import peer_key
 from prise.servers.sessions import LoopedSessions
 from prise.servers.work import Work
-from prise.transports import Listening, keeps_messages
+from prise.transports import Listening, describe, keeps_messages
 from prise.transports.datagrams import DatagramListening
+
+log = logging.getLogger("prise")
 
 
 class Watcher:
@@ -75,6 +82,7 @@ class LoopServer:
             if isinstance(listening, DatagramListening)
         ]
         self._draining = self._cut = False
+        self._leaving: Leaving | None = None
         self._listeners = [
             Watcher(listening.fileno(), lambda listening=listening: self._accept(listening))  # type: ignore[misc]
             for listening in work.listeners
@@ -85,22 +93,24 @@ class LoopServer:
             for descriptor in work.control.descriptors()
         ]
         self._gate = Watcher(-1, self._watch_listeners)
+        self._steps = Watcher(-2, self._step)
 
     def start(self) -> None:
         for watcher in self._controls:
             self.loop.watch(watcher, True, False)
         for sessions in self._sessions:
             sessions.start()
+        self._adopt_all()
         self._watch_listeners()
         self._look()
 
     def stop(self) -> None:
         """Forgets the server's own descriptors; the loop may go on with other things."""
-        for watcher in (*self._controls, *self._listeners, self._gate):
+        for watcher in (*self._controls, *self._listeners, self._gate, self._steps):
             self.loop.forget(watcher)
 
     def _watch_listeners(self) -> None:
-        wanted = self._acceptor.wants_more
+        wanted = self._acceptor.wants_more and self._leaving is None
         if wanted != self._accepting:
             self._accepting = wanted
             for watcher in self._listeners:
@@ -122,6 +132,7 @@ class LoopServer:
                 self._acceptor.exhausted(f"cannot start a conversation: {error}")
                 continue
             self.connections[connection] = key
+            connection.asked = listening.asked
             try:
                 connection.begin()
             except OSError as error:  # epoll has no room, for example
@@ -156,6 +167,10 @@ class LoopServer:
     def _look(self) -> None:
         """Has the control changed, or the last connection gone?"""
         control = self.work.control
+        if self._leaving is None and (succession := control.heir) is not None:
+            self._leaving = Leaving(self, succession, lambda when: self.loop.at(self._steps, when), self._left)
+            self._watch_listeners()
+            self._leaving.begin()
         if control.draining and not self._draining:
             self._draining = True
             self._acceptor.stop()
@@ -174,6 +189,53 @@ class LoopServer:
             elif (left := control.left()) is not None:
                 self.loop.at(self._controls[0], self.loop.time() + left)
             self._finish_if_empty()
+
+    # -- changing hands ----------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        if self._leaving is not None:
+            self._leaving.step()
+
+    def _left(self, moved: bool) -> None:
+        """All is another process's now, or all is ours as before."""
+        control = self.work.control
+        assert control.succession is not None
+        self._leaving = None
+        if moved:
+            for listening in self.work.listeners:
+                listening.close(unlink=False)
+            control.retire()
+        else:
+            control.succession.staying()
+            self._watch_listeners()
+
+    def _adopt_all(self) -> None:
+        """The connections that an old release has left to this one."""
+        inherited, self.work.inherited = self.work.inherited, []
+        for received in inherited:
+            try:
+                self._adopt(received)
+            except Exception as error:
+                log.error("the connection of %s could not be taken over: %s", received.peer, error)
+                received.close()
+
+    def _adopt(self, received: Received) -> None:
+        service, sock, told = self.work.service, received.socket, told_of(received)
+        here = [each for each in self.work.listeners if str(each.asked) == told["address"]] or self.work.listeners
+        try:
+            sockaddr = sock.getpeername()
+        except OSError:
+            sockaddr = ""  # it is gone already
+        pipeline = service.pipeline(here[0].layers)
+        peer, local = describe(sock.family, sockaddr, sock.type), describe(sock.family, sock.getsockname(), sock.type)
+        pipeline.resume(told.get("facts", {}), peer, local)
+        connection = self._kinds[0](sock, pipeline, self.host, service.conversation, sockaddr)
+        connection.state = told.get("state")
+        key = peer_key(sock.family, sockaddr)
+        self._acceptor.take_over(key)
+        self.connections[connection] = key
+        connection.asked = here[0].asked
+        connection.resume_here(received.pending)
 
     def cut_all(self) -> None:
         """Ends every conversation now. Not from within one."""

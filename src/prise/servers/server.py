@@ -18,11 +18,13 @@ from prise.core.limits import Limits
 from prise.core.multiplex import Multiplex
 from prise.errors import UsageError
 from prise.framing import Framing
+from prise.handover.succession import Succession
 from prise.layers.base import LayerFactory
 from prise.servers.background import Server
 from prise.servers.control import Control
+from prise.servers.manager import told_to_manager
 from prise.servers.serving import AnyAddress, Serving
-from prise.servers.signals import drains_on_signals, reloads_on_hangup
+from prise.servers.signals import drains_on_signals, reloads_on_hangup, renews_on_signal
 
 __all__ = ["AnyAddress", "Server", "listen", "serve"]
 
@@ -39,6 +41,7 @@ def serve(
     layers: Sequence[LayerFactory] = (),
     tls: Any = None,
     drain_time: float = DRAIN_TIME,
+    handover: str | Succession | None = None,
     ready: Callable[[list[Address]], object] | None = None,
 ) -> Stats:
     """Serves a conversation until SIGTERM or SIGINT, and returns the final counts.
@@ -51,6 +54,9 @@ def serve(
     limits: what peers may take. layers: factories of layers between the bytes and the framing.
     tls: a `TLS` for the addresses `tls:` and `wss:` (their own options go before). SIGHUP has it read its files again.
     drain_time: seconds that conversations get to end after the first signal; the second signal cuts.
+    handover: the path of a Unix socket, over which a new release of this server takes over: whoever serves there now is
+    asked for its listeners and, in the models select and asyncio, for its live connections; then we wait there for our own
+    successor. SIGUSR2 starts one, as this process was started. See docs/handover.md.
     ready: called with the bound addresses (real ports) before the first connection is accepted.
 
     Raises UsageError, SpellingError, AddressError, BindError before anything is served. Outside the main thread there are no
@@ -58,14 +64,19 @@ def serve(
     """
     if in_running_loop():
         raise UsageError("serve() would stop the running asyncio loop: use `async with prise.listen(...)` in it")
-    server = Serving(conversation, addresses, framing, model, workers, limits, layers, tls, drain_time)
+    server = Serving(conversation, addresses, framing, model, workers, limits, layers, tls, drain_time, handover)
     with server.bound():
         control = Control(drain_time=drain_time)
         try:
-            with drains_on_signals(control, drain_time), reloads_on_hangup(control):
+            with (
+                drains_on_signals(control, drain_time),
+                reloads_on_hangup(control),
+                renews_on_signal(server.succession),
+            ):
                 if ready is not None:
                     ready(server.addresses)
-                return Stats.of(server.run(control))
+                with told_to_manager(control, server.addresses):
+                    return Stats.of(server.run(control))
         finally:
             control.close()
 
@@ -80,10 +91,11 @@ def listen(
     layers: Sequence[LayerFactory] = (),
     tls: Any = None,
     drain_time: float = DRAIN_TIME,
+    handover: str | Succession | None = None,
 ) -> Server:
     """Serves in the background, for tests, notebooks and programs with other things to do; the arguments are those of `serve`.
 
     Use it as `with listen(...) as server:` or, for the model asyncio on the running loop, `async with listen(...)`.
     Leaving the block drains. Without a block: `listen(...).start()` and `stop()`. It touches no signals.
     """
-    return Server(Serving(conversation, addresses, framing, model, workers, limits, layers, tls, drain_time))
+    return Server(Serving(conversation, addresses, framing, model, workers, limits, layers, tls, drain_time, handover))

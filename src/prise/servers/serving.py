@@ -16,14 +16,18 @@ from prise.core.limits import Limits
 from prise.core.multiplex import Multiplex
 from prise.errors import UsageError
 from prise.framing import Framing
+from prise.handover.received import Received
+from prise.handover.succession import Succession
 from prise.layers.base import LayerFactory
 from prise.servers.board import Board
 from prise.servers.control import Control
+from prise.servers.forking import private
 from prise.servers.service import Service
 from prise.servers.work import Work
-from prise.transports import Listening, bind
+from prise.transports import Listening, bind, layers
 from prise.transports.base import OnceListening
 from prise.transports.datagrams import DatagramListening
+from prise.transports.fd import adopt
 
 log = logging.getLogger("prise")
 
@@ -44,7 +48,9 @@ class Serving:
         layers: Sequence[LayerFactory],
         tls: Any,
         drain_time: float,
+        handover: str | Succession | None = None,
     ) -> None:
+        self.succession = Succession(handover) if isinstance(handover, str) else handover
         self.service = Service.of(conversation, framing=framing, model=model, limits=limits, layers=layers)
         if not isinstance(workers, int) or workers < 1:
             raise UsageError("workers must be a whole number from 1 on, not {workers!r}", workers=workers)
@@ -68,20 +74,47 @@ class Serving:
         self.listeners = []
         _bound.add(self)
         try:
+            inheritance = None
+            if self.succession is not None:
+                inheritance = self.succession.inherit(self.service.model in ("select", "asyncio") and self.workers == 1)
             for address in self.where:
-                self.listeners += self._bind(address)
+                found = inheritance.listening_at(str(address)) if inheritance is not None else []
+                self.listeners += [self._adopted(address, each) for each in found] or self._bind(address)
             self.addresses = [listening.address for listening in self.listeners]
             yield
         finally:
             _bound.discard(self)
             self.close_listeners()
+            if self.succession is not None:
+                private.discard(self.succession.fileno())
+                self.succession.close()
+
+    def _adopted(self, address: Address, received: Received) -> Listening:
+        """A listener that an old release has left to us."""
+        listening = adopt(received.socket, path=address.path if address.scheme == "unix" else None)
+        listening.asked = address
+        listening.layers = layers(address, server=True, tls=self.tls)
+        return listening
+
+    def take_over(self, control: Control) -> list[Received]:
+        """What was inherited is ours from here on; a successor may ask for it. Returns the connections."""
+        succession = self.succession
+        if succession is None:
+            return []
+        succession.commit()
+        private.add(succession.fileno())  # else children would keep it open
+        succession.wake = control.wake
+        control.succession = succession
+        return succession.inheritance.connections if succession.inheritance is not None else []
 
     def _bind(self, address: Address) -> list[Listening]:
+        asked = address
         if self.workers > 1 and address.scheme == "udp" and address.option("reuseport") is None:
             address = replace(address, options=(*address.options, ("reuseport", "yes")))
         listeners = bind(address, tls=self.tls)
         try:
             for listening in listeners:
+                listening.asked = asked
                 if self.workers > 1 and isinstance(listening, OnceListening):
                     raise UsageError(
                         "{address} is one connection, which one process serves: leave out workers", address=address
@@ -124,7 +157,7 @@ class Serving:
 
     def prepare(self, control: Control) -> Work:
         """The work of a model that runs in this process."""
-        self.work = Work(self.service, self.listeners, control)
+        self.work = Work(self.service, self.listeners, control, inherited=self.take_over(control))
         return self.work
 
     def run(self, control: Control, board: Board | None = None) -> Counters:
@@ -137,9 +170,11 @@ class Serving:
                 work.board, work.child_rows = board, self._rows - 1
             model.run(work)
             return work.snapshot()
+        from prise.servers.blocking import leave_listeners
         from prise.servers.supervisor import Supervisor
 
         board = board or self.make_board()
+        self.take_over(control)
 
         def worker(number: int, control: Control) -> None:
             self.close_others()
@@ -154,7 +189,10 @@ class Serving:
             work.child_rows = self._rows - 1
             model.run(work)
 
-        Supervisor(worker, self.workers, control, self.drain_time, self.close_listeners).run()
+        def on_turn() -> None:
+            leave_listeners(control, self.listeners)
+
+        Supervisor(worker, self.workers, control, self.drain_time, self.close_listeners, on_turn).run()
         return final(board)
 
     @property

@@ -1,4 +1,7 @@
-"""What the signals of a process mean to who serves in it: SIGTERM and SIGINT drain, SIGHUP reads certificates again."""
+"""What the signals of a process mean to who serves in it.
+
+SIGTERM, SIGINT drain; SIGHUP reads certificates again; SIGUSR2 starts a new release of the program.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prise.handover.succession import Succession
 from prise.servers.control import Control
 
 
@@ -16,11 +20,24 @@ def reloads_on_hangup(control: Control) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGHUP, lambda number, frame: control.on_reload())
+    before = signal.signal(signal.SIGHUP, lambda number, frame: control.reload())
     try:
         yield
     finally:
         signal.signal(signal.SIGHUP, before or signal.SIG_DFL)
+
+
+@contextmanager
+def renews_on_signal(succession: Succession | None) -> Iterator[None]:
+    """SIGUSR2 starts a new release, which takes over when it is ready."""
+    if succession is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: succession.renew())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR2, before or signal.SIG_DFL)
 
 
 @contextmanager

@@ -39,7 +39,8 @@ class _Worker:
 class Supervisor:
     """body(number, control): what worker `number` runs; it returns when its control says so.
 
-    drain_time: seconds for workers that are told to end by others. on_drain: called when the end begins.
+    drain_time: seconds for workers that are told to end by others. on_drain: called when the end begins. on_turn: called whenever
+    something has happened.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class Supervisor:
         control: Control,
         drain_time: float,
         on_drain: Callable[[], object],
+        on_turn: Callable[[], object],
     ) -> None:
         self._body = body
         self._on_drain = on_drain
+        self._on_turn = on_turn
         self._count = count
         self._control = control
         self._drain_time = drain_time
@@ -73,6 +76,7 @@ class Supervisor:
                 for number, when in list(self._due.items()):
                     if when <= time.monotonic() and not self._control.draining:
                         self._start(number)
+                self._on_turn()
             self._on_drain()
             told: float | None = None
             while self._workers:

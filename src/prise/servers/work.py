@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from prise.core.counters import Counters
+from prise.handover.received import Received
 from prise.servers.board import Board
 from prise.servers.control import Control
 from prise.servers.service import Service
@@ -21,7 +22,7 @@ class Work:
     counters: of this process. live: further counters that count now (a thread's, a child's); the model sets it, and holds
     `counting` while it moves counts from there to `counters`.
     board, first_row: shared memory, where this process has the rows from `first_row` on: one for itself, the rest for
-    children; None where nothing is shared.
+    children; None where nothing is shared. inherited: connections that an old release has left to this one.
     """
 
     service: Service
@@ -33,6 +34,7 @@ class Work:
     board: Board | None = None
     first_row: int = 0
     child_rows: int = 0
+    inherited: list[Received] = field(default_factory=list)
 
     def publish(self) -> None:
         """Makes this process's counts visible to its parent."""

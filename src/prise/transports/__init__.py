@@ -46,6 +46,7 @@ TRANSPORTS = {
     "stdio": "prise.transports.fd",
     "fd": "prise.transports.fd",
     "systemd": "prise.transports.fd",
+    "pipe": "prise.transports.pipe",
     "file": "prise.transports.file",
     "vsock": "prise.transports.vsock",
     "serial": "prise.transports.serial",

@@ -53,16 +53,18 @@ Steps: TypeAlias = Generator[Wait, Sequence[socket.socket], socket.socket]
 class Listening:
     """A listening socket and its address. `accept` never blocks.
 
-    socket: non-blocking, not inherited by programs that are started. address: with the real port. layers: what each of its
+    socket: non-blocking, not inherited by programs that are started. address: with the real port. asked: the address as it
+    was given, of which there may be several listeners. layers: what each of its
     connections goes through first (TLS, WebSocket, a PROXY header), as the address says.
     """
 
-    __slots__ = ("address", "layers", "socket")
+    __slots__ = ("address", "asked", "layers", "socket")
 
     def __init__(self, sock: socket.socket, address: Address) -> None:
         sock.setblocking(False)
         self.socket = sock
         self.address = address
+        self.asked = address
         self.layers: tuple[LayerFactory, ...] = ()
 
     def __repr__(self) -> str:

@@ -25,12 +25,6 @@ from prise.errors import BindError, ConnectError, UsageError
 from prise.transports.base import Deadline, Endpoint, Listening, OnceListening, Steps
 from prise.transports.pump import pump
 
-FIRST = 3
-"""SD_LISTEN_FDS_START: the descriptors that systemd passes are numbered from here."""
-
-MOST = 1000
-"""Descriptors that LISTEN_FDS may promise."""
-
 
 def looks_up(address: Address) -> bool:
     return False
@@ -98,17 +92,23 @@ def _bind_one(address: Address, descriptor: int) -> Listening:
     return OnceListening(address, partial(_open, address, descriptor))
 
 
-def adopt(sock: socket.socket) -> Listening:
-    """A socket that somebody else has bound, for connections or datagrams; its path, if it has one, is not removed at the end."""
+def adopt(sock: socket.socket, path: str | None = None) -> Listening:
+    """A socket that somebody else has bound, for connections or datagrams.
+
+    path: of a Unix socket that is ours from now on, so that it is removed at the end; None: it stays.
+    """
     from prise.transports import describe
 
     place = describe(sock.family, sock.getsockname(), sock.type)
     if sock.family == getattr(socket, "AF_UNIX", None):
         from prise.transports.unix import KINDS, UnixDatagramListening, UnixListening
+        from prise.transports.unixpath import OwnPath
 
         kind = next((name for name, constant in KINDS.items() if getattr(socket, constant) == sock.type), "stream")
         place = Address("unix", path=place.path, options=(("type", kind),) if kind != "stream" else ())
-        return UnixDatagramListening(sock, place) if sock.type == socket.SOCK_DGRAM else UnixListening(sock, place)
+        own = OwnPath(os.path.abspath(path)) if path and path[0] != "@" and os.path.lexists(path) else None
+        made = UnixDatagramListening if sock.type == socket.SOCK_DGRAM else UnixListening
+        return made(sock, place, own)
     if sock.type == socket.SOCK_DGRAM:
         from prise.transports.datagrams import DatagramListening
 
@@ -117,37 +117,31 @@ def adopt(sock: socket.socket) -> Listening:
 
 
 def _passed(address: Address) -> list[int]:
-    """What sd_listen_fds_with_names(3) finds. The variables stay, because several addresses may refer to them."""
-    listen_pid, count = (_number(os.environ.get(name, "")) for name in ("LISTEN_PID", "LISTEN_FDS"))
-    if listen_pid != os.getpid() or not count:
+    """What systemd has passed. The variables stay, because several addresses may refer to them."""
+    from prise.handover.activation import passed
+
+    given = passed()
+    if not given:
         raise BindError(
             "systemd has passed no sockets to this process (LISTEN_PID and LISTEN_FDS do not say so); "
             "start it by a socket unit, or try it with systemd-socket-activate",
             operation="bind",
             local=address,
         )
-    descriptors = list(range(FIRST, FIRST + min(count, MOST)))
-    for descriptor in descriptors:
-        _check(address, descriptor, listening=True)
-        os.set_inheritable(descriptor, False)
+    for each in given:
+        _check(address, each.descriptor, listening=True)
+        os.set_inheritable(each.descriptor, False)
     wanted = str(address.path or "")
-    if not wanted:
-        return descriptors
-    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
-    found = [descriptor for descriptor, name in zip(descriptors, names, strict=False) if name == wanted]
+    found = [each.descriptor for each in given if wanted in ("", each.name)]
     if not found:
         raise BindError(
             "systemd has passed no socket called {name}; their names are: {names}",
             operation="bind",
             local=address,
             name=repr(wanted),
-            names=", ".join(dict.fromkeys(filter(None, names))) or "-",
+            names=", ".join(dict.fromkeys(each.name for each in given if each.name)) or "-",
         )
     return found
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
 
 
 # -- Dialling ----------------------------------------------------------------------------------------------------------

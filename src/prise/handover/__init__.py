@@ -1,0 +1,40 @@
+"""Live connections change hands: to another process of ours, to a new release, to PHP, and back.
+
+    with Listener("/run/user/1000/app/take") as listener:          # who takes
+        with listener.accept() as channel:
+            received = channel.receive()
+            connection = received.connection("lines")              # begins with what had been read already
+
+    with Channel.connect("/run/user/1000/app/take") as channel:    # who gives
+        channel.send(connection, state={"name": "ada"})            # returns when the other side has it
+
+On an event loop: `AsyncChannel`, `AsyncListener`, and `await connection.hand_over(channel, state=...)`; a generator
+conversation returns `prise.HandOver(channel, state)`. `adopt(fd)` makes a connection of a descriptor, `connection.detach()`
+the other way round.
+"""
+
+from prise.connection.parting import Detached
+from prise.errors import HandoverError, HandoverProtocolError, HandoverRefused, HandoverUncertain
+from prise.handover.adopt import adopt
+from prise.handover.channel import AsyncChannel, Channel
+from prise.handover.listener import AsyncListener, Listener
+from prise.handover.received import Received
+from prise.handover.succession import Inheritance, Succession, inherit, restart
+
+__all__ = [
+    "AsyncChannel",
+    "AsyncListener",
+    "Channel",
+    "Detached",
+    "HandoverError",
+    "HandoverProtocolError",
+    "HandoverRefused",
+    "HandoverUncertain",
+    "Inheritance",
+    "Listener",
+    "Received",
+    "Succession",
+    "adopt",
+    "inherit",
+    "restart",
+]

@@ -1,0 +1,333 @@
+"""A new release takes over from an old one, over a channel at a path that both know.
+
+    successor                                   predecessor, which serves all the while
+    loads everything, then: succeed      ->     stops accepting and reading, lets what is under way end
+                                         <-     each listener and connection, shared for now (frame.py, acknowledged)
+                                         <-     all
+    gets ready (opens its store...): ready ->
+                                         <-     yours          lets go, drains what could not be moved, and ends
+    waits at the path, closes the channel, serves
+
+Until `yours` the predecessor can take everything back: when the successor crashes, or takes too long, it goes on as if
+nothing had happened. A `restart` on the same path has the predecessor start the successor, as does SIGUSR2.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from prise.errors import HandoverError, HandoverProtocolError, HandoverRefused, PriseError
+from prise.handover.channel import Channel
+from prise.handover.listener import Listener
+from prise.handover.parcel import Parcel
+from prise.handover.received import Received, unpacked
+
+log = logging.getLogger("prise")
+
+READY_TIME = 10.0
+"""Seconds that the successor has between what it got and its `ready`; nobody is served in that time."""
+
+ASK_TIME = 1.0
+"""Seconds that a process which connects has to say what it wants."""
+
+MOST = 100_000
+"""Connections and listeners that a successor takes."""
+
+
+class Inheritance:
+    """What a successor got; `commit` makes it ours, `close` gives it up (and the predecessor goes on).
+
+    listeners, connections: as they came, each with {"address": ..., ...} as its state. legacy: what the predecessor left
+    besides.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.listeners: list[Received] = []
+        self.connections: list[Received] = []
+        self.legacy: Any = None
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the predecessor listens, as it was told."""
+        return list(dict.fromkeys(address_of(received) for received in self.listeners))
+
+    def listening_at(self, address: str) -> list[Received]:
+        """Takes out the listeners of this address."""
+        found = [received for received in self.listeners if address_of(received) == address]
+        self.listeners = [received for received in self.listeners if received not in found]
+        return found
+
+    def commit(self) -> None:
+        """From here on it is ours. Raises HandoverError when the predecessor has taken it back, or is gone."""
+        try:
+            self._channel.tell("ready")
+            answer = self._channel.hear(READY_TIME)
+            if answer is None or answer["type"] != "yours":
+                raise HandoverRefused("the old process has not let go of its connections", operation="take over")
+        except BaseException:
+            self.close()
+            raise
+        for received in self.listeners:  # addresses that we were not told to serve
+            received.close()
+
+    def settled(self) -> None:
+        """Tells the predecessor that whoever comes next finds us."""
+        self._channel.close()
+
+    def close(self) -> None:
+        for received in (*self.listeners, *self.connections):
+            received.close()
+        self._channel.close()
+
+
+def inherit(path: str, connections: bool = True) -> Inheritance | None:
+    """Asks the server at this path for all it has; None when there is none.
+
+    connections: also the live ones. Raises HandoverRefused with its reason, HandoverError.
+    """
+    try:
+        channel = Channel.connect(path)
+    except HandoverError:
+        return None
+    inheritance = Inheritance(channel)
+    try:
+        channel.tell("succeed", connections=connections, pid=os.getpid())
+        for _ in range(MOST):
+            frame = channel.next_frame(READY_TIME)
+            if frame is None:
+                raise HandoverRefused("the old process closed the channel", operation="take over")
+            if frame.header["type"] == "handover":
+                received = unpacked(frame, channel.credentials)
+                if not isinstance(received.state, dict) or "address" not in received.state:
+                    received.close()
+                    raise HandoverProtocolError("what the old process sent does not say where it belongs")
+                (inheritance.listeners if received.state["as"] == "listener" else inheritance.connections).append(
+                    received
+                )
+                channel.tell("ack", ok=True)
+            elif frame.header["type"] == "all":
+                inheritance.legacy = frame.header.get("legacy")
+                return inheritance
+            else:
+                raise HandoverRefused(
+                    "the old process goes on: {reason}",
+                    operation="take over",
+                    reason=str(frame.header.get("error", "-"))[:500],
+                )
+        raise HandoverProtocolError("the old process sends more than {most} connections", most=MOST)
+    except BaseException:
+        inheritance.close()
+        raise
+
+
+class Succession:
+    """The predecessor's side: waits at a path for whoever is to go on.
+
+    path: of the channel's socket. command: how a new release is started; by default as this process was. heir: the channel
+    of a successor that is ready, for the server to `bequeath` to; None while there is none. leaving: awaited before anything
+    is given away, when nobody talks any more (asyncio); what it returns, as JSON says it, is the heir's `legacy`. staying:
+    called when all remains here after all. over: the heir has it.
+    """
+
+    def __init__(self, path: str, command: Sequence[str] | None = None) -> None:
+        self.path = path
+        self.heir: Channel | None = None
+        self.wants_connections = False
+        self.inheritance: Inheritance | None = None
+        self.wake: Callable[[], object] = _nothing
+        self.leaving: Callable[[], Awaitable[Any]] | None = None
+        self.staying: Callable[[], object] = _nothing
+        self._command = list(command or (sys.executable, *sys.orig_argv[1:]))
+        self._listener: Listener | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ended: int | None = None
+        self._asked: list[Channel] = []  # who wants to hear how a restart went; bound: MOST_ASKING
+        self.over = False
+
+    # -- as the successor --------------------------------------------------------------------------------------------
+
+    def inherit(self, connections: bool = True) -> Inheritance | None:
+        """See `inherit`; asked again, it gives the same."""
+        if self.inheritance is None:
+            self.inheritance = inherit(self.path, connections)
+        return self.inheritance
+
+    def commit(self) -> None:
+        """What was inherited is ours, and from here on we wait at the path."""
+        if self.inheritance is not None:
+            self.inheritance.commit()
+        self._listener = Listener(self.path, replace=self.inheritance is not None)
+        if self.inheritance is not None:
+            self.inheritance.settled()
+
+    def close(self) -> None:
+        """Waits no more; what was inherited and not committed goes back."""
+        if self._listener is not None:
+            self._listener.close()
+        elif self.inheritance is not None:
+            self.inheritance.close()
+        self._tell_asking("the server is ending")
+
+    # -- as the predecessor ------------------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """Readable when somebody has come; -1 when nobody is waited for."""
+        return -1 if self._listener is None else self._listener.fileno()
+
+    def read(self) -> None:
+        """Somebody has come: hears what they want. A successor becomes `heir`."""
+        if self._listener is None:
+            return
+        try:
+            channel = self._listener.accept(0.0)
+            asked = channel.hear(ASK_TIME)
+        except PriseError:
+            return  # it has gone again, or says nothing
+        kind = asked["type"] if asked is not None else ""
+        if self.over:
+            _refuse(channel, "it is ending, and another one has taken over")
+        elif kind == "succeed" and self.heir is None and asked is not None:
+            self.heir, self.wants_connections = channel, bool(asked.get("connections"))
+        elif kind == "restart" and len(self._asked) < 10:
+            self._asked.append(channel)
+            self.renew()
+        else:
+            _refuse(channel, "another process is taking over" if kind == "succeed" else "what is wanted?")
+
+    def renew(self) -> None:
+        """Starts the new release; when it is ready, it asks for what we have. From any thread, and from signal handlers."""
+        if self._child is not None:
+            return  # it is starting
+        try:
+            self._child = subprocess.Popen(self._command)
+        except OSError as error:
+            log.error("the new release cannot be started: %s", error)
+            self._tell_asking(f"it cannot be started: {error.strerror}")
+            return
+        log.info("the new release is starting (process %d)", self._child.pid)
+        threading.Thread(target=self._watch, args=(self._child,), name="prise-restart", daemon=True).start()
+
+    def _watch(self, child: subprocess.Popen[bytes]) -> None:
+        self._ended = child.wait()
+        self.wake()
+
+    def refuse_heir(self, reason: str) -> None:
+        """Says no to the successor; everything stays ours."""
+        if self.heir is not None:
+            _refuse(self.heir, reason)
+            self.heir = None
+        self._tell_asking(reason)
+
+    def look(self) -> None:
+        """Has the new release ended before it took over? Then this one goes on, and whoever asked is told."""
+        if self._ended is not None and not self.over:
+            code, self._ended, self._child = self._ended, None, None
+            log.error("the new release ended with exit code %d; this one goes on", code)
+            self._tell_asking(f"the new release ended with exit code {code}; the old one goes on")
+
+    def bequeath(
+        self,
+        listeners: Iterable[tuple[str, Any]],
+        connections: Iterable[tuple[str, Any, dict[str, Any]]],
+        legacy: Any = None,
+    ) -> bool:
+        """Gives everything to the heir. True: it has it, and our copies of the connections are closed; False: all is ours.
+
+        listeners: (address, socket or Listening). connections: (address, connection that was paused, its state and facts).
+        """
+        channel = self.heir
+        assert channel is not None
+        parcels: list[Parcel] = []
+        try:
+            for address, listening in listeners:
+                parcels.append(parcel := Parcel(listening, keep=True))
+                channel.exchange(parcel, {"as": "listener", "address": address}, READY_TIME)
+            for address, connection, told in connections:
+                try:
+                    parcel = Parcel(connection, way="same")
+                except PriseError as error:
+                    log.info("connection %d stays with the old release: %s", connection.id, error)
+                    continue
+                parcels.append(parcel)
+                channel.exchange(parcel, {"as": "connection", "address": address, **told}, READY_TIME)
+            channel.tell("all", legacy=legacy)
+            answer = channel.hear(READY_TIME)
+            if answer is None or answer["type"] != "ready":
+                raise HandoverRefused("the new release was not ready to go on", operation="hand over")
+            channel.tell("yours")
+        except PriseError as error:
+            log.error("the new release has not taken over, this one goes on: %s", error)
+            channel.close()
+            for parcel in parcels:
+                parcel.take_back()
+            self.heir = None
+            self._tell_asking(error.sentence())
+            return False
+        for parcel in parcels:
+            parcel.let_go()
+        self.over = True
+        try:
+            channel.hear(READY_TIME)  # its end: by now the path leads to the heir. Our own listener stays until our end
+        except PriseError:
+            pass  # it has everything all the same
+        channel.close()
+        self._tell_asking("")
+        log.info("the new release has taken over; what could not be moved is drained")
+        return True
+
+    def _tell_asking(self, error: str) -> None:
+        asked, self._asked = self._asked, []
+        for channel in asked:
+            if error:
+                _refuse(channel, error)
+            else:
+                with channel:
+                    try:
+                        channel.tell("done", pid=self._child.pid if self._child is not None else None)
+                    except PriseError:
+                        pass  # who asked has not waited
+
+
+def told_of(received: Received) -> dict[str, Any]:
+    """What the predecessor has told of it: "as", "address", and of a connection its "state" and "facts"."""
+    return received.state if isinstance(received.state, dict) else {}
+
+
+def address_of(received: Received) -> str:
+    """Where it belongs, as the predecessor was told to listen."""
+    return str(told_of(received).get("address", ""))
+
+
+def restart(path: str, timeout: float | None = 60.0) -> int | None:
+    """Has the server at this path replaced by a new process of it; returns the new one's pid, None where it is not known.
+
+    timeout: seconds until it must have taken over. Raises HandoverRefused with the reason when it has not, and the old one
+    goes on; HandoverError, TooSlow.
+    """
+    with Channel.connect(path) as channel:
+        channel.tell("restart")
+        answer = channel.hear(timeout)
+        if answer is None or answer["type"] != "done":
+            reason = "the old process is gone" if answer is None else str(answer.get("error", "-"))[:500]
+            raise HandoverRefused("{reason}", operation="restart", reason=reason)
+        pid = answer.get("pid")
+        return pid if isinstance(pid, int) else None
+
+
+def _refuse(channel: Channel, reason: str) -> None:
+    with channel:
+        try:
+            channel.tell("no", error=reason)
+        except PriseError:
+            pass  # it has not waited
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,134 @@
+"""How a server on a loop leaves everything to a new release: step by step, in turns of the loop.
+
+    accepting stops; who can be moved is paused, and finishes with the message that it has
+    the program's own `leaving` is called, which brings its house in order (asyncio only)
+    what was said goes out
+    all of it is given to the heir, in one piece; nobody is served meanwhile, some milliseconds
+    the rest drains; or, when the heir fails, everybody goes on here
+
+Moved are connections whose conversation has set `connection.state`. Each step has a deadline; who is not ready stays, and
+is drained here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from prise.connection.looped_parting import PartingConnection
+from prise.errors import PriseError
+from prise.handover.frame import encoded
+from prise.handover.succession import Succession
+
+if TYPE_CHECKING:
+    from prise.servers.looped import LoopServer
+
+log = logging.getLogger("prise")
+
+REST_TIME = 2.0
+"""Seconds until the messages that are being dealt with must be; and again, until what was said must have been taken."""
+
+STEP = 0.005
+"""Seconds between two looks."""
+
+
+class Leaving:
+    """One attempt. at(when): has `step` called then. over(moved): called at the end; moved: the heir has it all."""
+
+    def __init__(
+        self, server: LoopServer, succession: Succession, at: Callable[[float], None], over: Callable[[bool], None]
+    ) -> None:
+        self._server = server
+        self._succession = succession
+        self._at = at
+        self._over = over
+        self._movers: list[PartingConnection] = []
+        self._phase: Callable[[], bool] = self._at_rest
+        self._until = server.loop.time() + REST_TIME
+        self._task: Any = None
+
+    def begin(self) -> None:
+        if self._succession.wants_connections:
+            for connection in list(self._server.connections):
+                if connection.state is not None and isinstance(connection, PartingConnection):
+                    try:
+                        connection.pause()
+                    except PriseError:
+                        continue  # it is ending
+                    self._movers.append(connection)
+        self.step()
+
+    def step(self) -> None:
+        while self._phase():
+            pass
+
+    def _later(self) -> bool:
+        """Whether to wait a little longer."""
+        now = self._server.loop.time()
+        if now >= self._until:
+            return False
+        self._at(now + STEP)
+        return True
+
+    def _next(self, phase: Callable[[], bool]) -> bool:
+        self._phase = phase
+        self._until = self._server.loop.time() + REST_TIME
+        return True
+
+    # -- the phases: each is called until it is over, and returns whether to go on at once ---------------------------
+
+    def _at_rest(self) -> bool:
+        if not all(connection.at_rest or connection.closed for connection in self._movers) and self._later():
+            return False
+        for connection in self._movers:
+            if not (connection.closed or connection.at_rest):
+                connection.unpause()
+        self._movers = [each for each in self._movers if not each.closed and each.at_rest]
+        leaving = self._succession.leaving
+        if leaving is None:
+            return self._next(self._written)
+        import asyncio
+
+        self._task = asyncio.ensure_future(leaving())
+        self._task.add_done_callback(lambda task: self._server.loop.call(self.step))
+        return self._next(self._in_order)
+
+    def _in_order(self) -> bool:
+        if not self._task.done():
+            return False
+        if self._task.cancelled() or (error := self._task.exception()) is not None:
+            log.error("this server cannot leave: %s", "cancelled" if self._task.cancelled() else error)
+            self._succession.refuse_heir("it cannot leave")
+            return self._end(False)
+        return self._next(self._written)
+
+    def _written(self) -> bool:
+        if any(connection.unsent for connection in self._movers if not connection.closed) and self._later():
+            return False
+        return self._end(self._bequeath())
+
+    def _bequeath(self) -> bool:
+        going = []
+        for connection in self._movers:
+            if connection.closed:
+                continue
+            state = connection.state
+            try:
+                told = {"state": state() if callable(state) else state, "facts": connection._pipeline.facts()}
+                encoded("handover", state=told)
+            except PriseError as error:
+                log.error("connection %d stays: %s", connection.id, error)
+                continue
+            going.append((str(connection.asked), connection, told))
+        listeners = [(str(listening.asked), listening) for listening in self._server.work.listeners]
+        return self._succession.bequeath(listeners, going, self._task.result() if self._task is not None else None)
+
+    def _end(self, moved: bool) -> bool:
+        for connection in self._movers:
+            if moved and connection.closed:
+                connection.moved()
+            elif not connection.closed and connection.paused:
+                connection.unpause()
+        self._over(moved)
+        return False
