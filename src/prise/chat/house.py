@@ -62,6 +62,8 @@ class House(Admission):
         self.opened_at = time.time()
         self.figures: Callable[[], Iterable[Notice]] | None = None  # more of them for /stats: the server's
         self.uploads: Callable[[Person], dict[str, Any]] | None = None
+        self.moved = False  # all that matters is in another process
+        self._shown: dict[str, int] = {}  # there, by room: the number of the last message
         self._early: list[Message] | None = []
         self._present = False
         self._changing = asyncio.Lock()
@@ -100,11 +102,46 @@ class House(Admission):
         The store is left open: whoever has made it stops it.
         """
         await self.talk.close(LAST_WORDS)
-        last_words = [self._soon(session.dismiss(why, True)) for session in tuple(self.sessions())]
+        last_words = [self.soon(session.dismiss(why, True)) for session in tuple(self.sessions())]
         if last_words:
             await asyncio.wait(
                 last_words, timeout=LAST_WORDS
             )  # at the same time: one who does not read holds up nobody
+
+    # -- going on in another process (renewal.py) --------------------------------------------------------------------------
+
+    async def pause(self) -> None:
+        """What is on its way to the store is shown, and the store is closed: another process has it next. `resume`, or nothing."""
+        await self.talk.pause(LAST_WORDS)
+        await self.store.stop()
+
+    async def resume(self) -> None:
+        """Goes on here after all. Raises UsageError when the store cannot be had again."""
+        await self.store.start(self)
+        self.talk.resume()
+
+    def bring_back(self, person: Person, rooms: Iterable[str]) -> None:
+        """Somebody who was in this house in another process. Nobody is told."""
+        self.people.add(person)
+        for name in rooms:
+            room = self._room(name)
+            person.rooms[room.key] = room.name
+            room.members[person.id] = person
+        asyncio.get_running_loop().call_later(GRACE, self._gone, person, None, person.visits)
+
+    def take_up_room(self, name: str, hands: dict[str, str], last: int) -> None:
+        """What another process knew of a room. last: the number of the last message that it has shown."""
+        room = self._room(name)
+        room.hands.update(hands)
+        self._shown[room.key] = last
+
+    def take_up(self, session: Session) -> None:
+        """A session that comes from another process: goes on where it was, with what was said since."""
+        session.person.sessions.append(session)
+        for key in session.person.rooms:
+            room = self.rooms[key]
+            if missed := room.behind(self._shown.get(key, room.last)):
+                session.show(missed)
 
     # -- coming and going ----------------------------------------------------------------------------------------------------
 
@@ -126,7 +163,7 @@ class House(Admission):
         person = session.person
         if session in person.sessions:
             person.sessions.remove(session)
-        if person.sessions:
+        if person.sessions or self.moved:
             return
         if grace and self.talk.open:
             asyncio.get_running_loop().call_later(GRACE, self._gone, person, why, person.visits)
@@ -135,7 +172,7 @@ class House(Admission):
 
     def _gone(self, person: Person, why: Notice | None, visits: int | None = None) -> None:
         """visits: how often they had come when this was decided; nothing happens when they have come again."""
-        if person.sessions or visits not in (None, person.visits) or not self.people.remove(person):
+        if self.moved or person.sessions or visits not in (None, person.visits) or not self.people.remove(person):
             return
         for room in [self.rooms[key] for key in person.rooms if key in self.rooms]:
             self._out(person, room, why)
@@ -207,7 +244,7 @@ class House(Admission):
         ):
             del self.rooms[room.key]
             if f"room:{room.key}" in self.facts:
-                self._soon(self._forget(room))
+                self.soon(self._forget(room))
         self.tell_nodes()
 
     async def _forget(self, room: Room) -> None:
@@ -333,7 +370,7 @@ class House(Admission):
     def dismiss(self, person: Person, why: Notice) -> None:
         """Sends somebody away."""
         for session in tuple(person.sessions):
-            self._soon(session.dismiss(why, False))
+            self.soon(session.dismiss(why, False))
             self.leave(session, why)
         self._gone(person, why)  # those without a session too, who may come back unnoticed otherwise
 
@@ -389,7 +426,7 @@ class House(Admission):
 
         asyncio.get_running_loop().call_soon(tell)
 
-    def _soon(self, what: Awaitable[None]) -> asyncio.Future[None]:
+    def soon(self, what: Awaitable[None]) -> asyncio.Future[None]:
         task = asyncio.ensure_future(what)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -41,6 +41,8 @@ LAST_WORDS = 2.0
 class OperatorSession(Session):
     """The operator as the house sees them. print: shows events; see `events.Show`."""
 
+    stays = True
+
     def __init__(self, house: House, person: Person, print: Callable[[Sequence[Event]], None]) -> None:
         super().__init__(person, translate=_)
         self._house = house

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from prise import PriseError, UsageError
 from prise.chat import cleaning
@@ -21,9 +21,12 @@ MOST_IGNORED = 100
 class Session(ABC):
     """One connection of a person; each kind of door has its own.
 
-    room: the name of the room where it speaks when it names none; "" for nowhere. host: the address it comes from, ""
+    stays: it cannot go on in another process. room: the name of the room where it speaks when it names none; "" for
+    nowhere. host: the address it comes from, ""
     where that says nothing. translate: into the language of its reader.
     """
+
+    stays: ClassVar[bool] = False
 
     def __init__(self, person: Person, host: str = "", translate: Callable[[str], str] = str) -> None:
         self.person = person
@@ -39,6 +42,10 @@ class Session(ABC):
     def unsent(self) -> int:
         """Bytes that wait because they are not read."""
         return 0
+
+    def state(self) -> dict[str, Any]:
+        """What another process needs to go on with it (`connection.state`)."""
+        return {"person": self.person.id, "room": self.room}
 
     @abstractmethod
     async def dismiss(self, why: Notice | None, again: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import prise
 from prise import lan
-from prise.chat import joining
+from prise.chat import joining, renewal
 from prise.chat.admission import Options
 from prise.chat.doors.entry import FRAMING, LIMITS
 from prise.chat.doors.lines import LineDoor
@@ -32,6 +32,8 @@ from prise.chat.pace import USUAL, Rate
 from prise.chat.store import store_of
 from prise.chat.store.base import Store
 from prise.chat.web import page
+from prise.handover.notify import notifying
+from prise.handover.succession import Inheritance, Succession
 from prise.layers.telnet import Telnet
 from prise.locale import translate as _
 
@@ -53,7 +55,8 @@ class Setting:
     by default in the user's data directory. tls: a `prise.TLS`, so that all doors are inside TLS too.
     operator_password: "" for one made now, and said. keep_time: seconds, keep_messages: of each room; None: for ever,
     all. backplane: "nats://HOST", "" for one node. uploads: who may send files, "operator", "all" or "none";
-    upload_*: see `files.Files`. explain: say what happens on the sockets.
+    upload_*: see `files.Files`. explain: say what happens on the sockets. handover: the path over which a new release
+    takes over, see docs/handover.md; "": none.
     """
 
     addresses: Sequence[str] = ()
@@ -72,6 +75,7 @@ class Setting:
     upload_quota: int = 1024**3
     upload_types: str = ""
     explain: bool = False
+    handover: str = ""
 
 
 def run(setting: Setting) -> None:
@@ -115,11 +119,25 @@ def _free(places: Sequence[prise.Address], taken: set[prise.Address]) -> prise.A
 
 
 async def _serve(setting: Setting) -> None:
+    succession = Succession(setting.handover) if setting.handover else None
+    inheritance = await asyncio.to_thread(succession.inherit) if succession is not None else None
+    try:
+        await _hold(setting, succession, inheritance)
+    finally:
+        if succession is not None:
+            succession.close()
+
+
+async def _hold(setting: Setting, succession: Succession | None, inheritance: Inheritance | None) -> None:
+    """inheritance: what the process before this one has left."""
+    left = inheritance.legacy if inheritance is not None else None
+    inherited = set(inheritance.addresses) if inheritance is not None else set()
     taken: set[prise.Address] = set()
     for places in _places(setting):
-        taken.add(_free(places, taken))
+        mine = next((place for place in places if {str(place), str(_tls(place, setting))} & inherited), None)
+        taken.add(mine or _free(places, taken))
     where = sorted(taken, key=str, reverse=not setting.addresses)
-    operator_password = setting.operator_password or secrets.token_urlsafe(9)
+    operator_password = setting.operator_password or (left or {}).get("operator_password") or secrets.token_urlsafe(9)
     options = Options(
         name=setting.name,
         password=setting.password,
@@ -142,8 +160,7 @@ async def _serve(setting: Setting) -> None:
     )
     explainer = Explainer(LIMITS) if setting.explain else None
     layers = [explainer.layer] if explainer is not None else []
-    if setting.tls is not None:
-        where = [replace(place, scheme="tls") if place.scheme == "tcp" else place for place in where]
+    where = [_tls(place, setting) for place in where]
     server = prise.listen(
         doors,
         *where,
@@ -152,6 +169,7 @@ async def _serve(setting: Setting) -> None:
         layers=layers,
         tls=setting.tls,
         drain_time=DRAIN_TIME,
+        handover=succession,
     )
     # The store comes second: a port that is taken is the plainer news, and probably the cause of a store in use. Nobody is
     # let in before the house is open: until then the loop is ours.
@@ -159,7 +177,11 @@ async def _serve(setting: Setting) -> None:
         await house.open()
         if files is not None:
             files.open()
-        async with server:
+        if left is not None:
+            renewal.take_up(house, left)
+        if succession is not None:
+            _renew(house, succession, operator_password)
+        async with server, notifying():
             house.figures = lambda: _figures(server)
             _end_on_signals(house)
             for line in joining.instructions(
@@ -176,12 +198,35 @@ async def _serve(setting: Setting) -> None:
             finally:
                 if watching is not None:
                     watching.cancel()
-                await house.close(Notice("the room is closing. Goodbye"))
+                moved = Notice("a new release of the room has taken over: come back. Goodbye")
+                await house.close(moved if house.moved else Notice("the room is closing. Goodbye"))
                 await operator.stop()
                 if explainer is not None:
                     explainer.stop()
     finally:
-        await store.stop()
+        if not house.moved:  # else another process has it
+            await store.stop()
+
+
+def _tls(place: prise.Address, setting: Setting) -> prise.Address:
+    return replace(place, scheme="tls") if setting.tls is not None and place.scheme == "tcp" else place
+
+
+def _renew(house: House, succession: Succession, operator_password: str) -> None:
+    """What the house does when a new release comes, and on SIGUSR2, which starts one."""
+
+    async def leave() -> Any:
+        await house.pause()
+        return renewal.legacy(house, operator_password)
+
+    def left() -> None:
+        house.moved = True
+        house.closing.set()
+
+    succession.leaving = leave
+    succession.staying = lambda: house.soon(house.resume())
+    succession.left = left
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, succession.renew)
 
 
 def _files(setting: Setting, store: Store) -> Files | None:

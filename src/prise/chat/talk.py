@@ -23,6 +23,8 @@ class Talk:
         self._places = asyncio.Semaphore(MOST_WAITING)
         self._waiting: deque[asyncio.Future[Message]] = deque()
         self.open = True
+        self._going_on = asyncio.Event()
+        self._going_on.set()
         self.cut_off: PriseError | None = None
 
     async def post(self, message: Message) -> asyncio.Future[Message]:
@@ -34,6 +36,8 @@ class Talk:
         if self.cut_off is not None:
             raise self.cut_off
         await self._places.acquire()
+        if not self._going_on.is_set():
+            await self._going_on.wait()
         if not self.open:
             self._places.release()
             raise UsageError("the house is closed")
@@ -60,3 +64,14 @@ class Talk:
         self.open = False
         if self._waiting:
             await asyncio.wait(tuple(self._waiting), timeout=patience)
+
+    async def pause(self, patience: float) -> None:
+        """What is said from now on waits for `resume`. Returns when all before it is settled. Raises TimeoutError."""
+        self._going_on.clear()
+        if self._waiting:
+            _, late = await asyncio.wait(tuple(self._waiting), timeout=patience)
+            if late:
+                raise TimeoutError("the store has not settled what was said")
+
+    def resume(self) -> None:
+        self._going_on.set()

@@ -48,6 +48,7 @@ class Chat(click.Group):
         ("prise chat --lan --tls --password secret", _("encrypted, and only for who knows the password")),
         ("prise chat --on :6000 --store sqlite:class.sqlite", _("another port, and a history of its own")),
         ("prise chat --keep 90d --uploads operator", _("forgets after 90 days; only operators send files")),
+        ("prise chat --handover run/chat", _("a new release can take over: prise restart run/chat")),
     ),
 )
 @click.option(
@@ -107,6 +108,7 @@ class Chat(click.Group):
     metavar="nats://HOST",
     help=_("Be one of several servers that are one house, joined by NATS JetStream."),
 )
+@parameters.handover
 @click.option("--explain", is_flag=True, help=_("Show what happens on the sockets: bytes, messages, queues."))
 @click.pass_context
 def command(context: click.Context, /, **values: Any) -> None:

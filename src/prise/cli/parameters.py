@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -94,3 +95,14 @@ class Words(click.ParamType[str]):
 
 ADDRESS = Words(*ADDRESSES, paths=True)
 FRAMING = Words(*FRAMINGS, "lines|json", "prefixed:4|json")
+
+
+def handover(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--handover` of what serves."""
+    option = click.option(
+        "--handover",
+        default="",
+        metavar=_("PATH"),
+        help=_("Let a new release take over, at this path (see `prise restart`); take over from who serves there now."),
+    )
+    return option(command)

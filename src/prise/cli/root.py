@@ -30,9 +30,12 @@ COMMANDS = {
     "replay": "prise.cli.replay:command",
     "send": "prise.cli.send:command",
     "receive": "prise.cli.receive:command",
+    "give": "prise.cli.give:command",
+    "take": "prise.cli.take:command",
     "check": "prise.cli.check:command",
     "chat": "prise.cli.chat:command",
     "web": "prise.cli.web:command",
+    "restart": "prise.cli.restart:command",
     "completion": "prise.cli.completion:command",
 }
 
@@ -48,9 +51,12 @@ def summaries() -> dict[str, str]:
         "replay": _("plays one side of a recorded relay"),
         "send": _("sends files and folders, verified"),
         "receive": _("receives what `prise send` sends"),
+        "give": _("hands a live connection to another program"),
+        "take": _("takes live connections that other programs give away"),
         "check": _("says what is at an address, and what is wrong"),
         "chat": _("opens a chat room"),
         "web": _("serves a folder to browsers"),
+        "restart": _("replaces a running server by a new release of it"),
         "completion": _("prints the completion script of a shell"),
     }
 

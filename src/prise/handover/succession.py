@@ -133,7 +133,7 @@ class Succession:
     path: of the channel's socket. command: how a new release is started; by default as this process was. heir: the channel
     of a successor that is ready, for the server to `bequeath` to; None while there is none. leaving: awaited before anything
     is given away, when nobody talks any more (asyncio); what it returns, as JSON says it, is the heir's `legacy`. staying:
-    called when all remains here after all. over: the heir has it.
+    called when all remains here after all; left: when the heir has it. over: the heir has it.
     """
 
     def __init__(self, path: str, command: Sequence[str] | None = None) -> None:
@@ -144,6 +144,7 @@ class Succession:
         self.wake: Callable[[], object] = _nothing
         self.leaving: Callable[[], Awaitable[Any]] | None = None
         self.staying: Callable[[], object] = _nothing
+        self.left: Callable[[], object] = _nothing
         self._command = list(command or (sys.executable, *sys.orig_argv[1:]))
         self._listener: Listener | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -270,9 +271,10 @@ class Succession:
             self.heir = None
             self._tell_asking(error.sentence())
             return False
+        self.over = True
+        self.left()
         for parcel in parcels:
             parcel.let_go()
-        self.over = True
         try:
             channel.hear(READY_TIME)  # its end: by now the path leads to the heir. Our own listener stays until our end
         except PriseError:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 import prise
 from prise.chat import cleaning
+from prise.chat.errors import Denied
 from prise.chat.events import Message, Notice
 from prise.chat.house import House
 from prise.chat.pace import Pace
-from prise.chat.person import Session
+from prise.chat.person import Person, Session
 
 LONGEST_LINE = 4096
 """Bytes of what is said at once (UTF-8). Longer ones are refused with an answer, and the conversation goes on."""
@@ -47,6 +49,14 @@ def host_of(connection: prise.AsyncConnection) -> str:
     """The address a client comes from; "" where that says nothing about who it is: this very machine."""
     host = str(connection.peer.host or "")
     return "" if host.startswith(_LOOPBACK) else host
+
+
+def known(house: House, told: dict[str, Any]) -> Person:
+    """Whose session it was in the process before this one. Raises Denied when they are not here any more."""
+    person = house.people.find_id(told["person"])
+    if person is None:
+        raise Denied("you were sent away", code="banned")
+    return person
 
 
 class Speaker:

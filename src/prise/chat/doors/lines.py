@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import prise
 from prise.chat import cleaning, commands, texts
-from prise.chat.doors.entry import LIMITS, MOST_TRIES, NAME_TIME, Speaker, harmless, host_of
+from prise.chat.doors.entry import LIMITS, MOST_TRIES, NAME_TIME, Speaker, harmless, host_of, known
 from prise.chat.doors.objects import ObjectDoor
 from prise.chat.doors.painter import Painter
 from prise.chat.errors import Denied
@@ -50,6 +51,9 @@ class LineSession(Session):
     def _paint(self, events: Sequence[Event]) -> list[str]:
         return _lines(events, self.room, _)
 
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "door": "lines"}
+
     @property
     def unsent(self) -> int:
         return self._connection.unsent
@@ -82,8 +86,16 @@ class LineDoor:
         session: LineSession | None = None
         why: Notice | None = None
         try:
-            session = await self._enter(connection)
+            if connection.state:
+                if connection.state["door"] == "objects":
+                    await self._objects(connection)
+                    return
+                session = self._take_up(connection)
+            else:
+                connection.state = {}  # who has not said a name yet is asked again
+                session = await self._enter(connection)
             if session is not None:
+                connection.state = session.state
                 await self._converse(session, connection)
         except prise.MessageTooLarge:
             why = Notice("a line of more than {most} bytes", most=LIMITS.message_size)
@@ -95,6 +107,14 @@ class LineDoor:
         finally:
             if session is not None:
                 self._house.leave(session, why)
+
+    def _take_up(self, connection: prise.AsyncConnection) -> LineSession:
+        """Goes on with a conversation of the process before this one."""
+        told = connection.state
+        session = LineSession(self._house, known(self._house, told), connection, self._painter)
+        session.room = told["room"]
+        self._house.take_up(session)
+        return session
 
     async def _enter(self, connection: prise.AsyncConnection) -> LineSession | None:
         """Asks for a nickname until it can be had; None when the person leaves instead."""

@@ -16,7 +16,7 @@ from typing import Any
 import prise
 from prise.chat import cleaning, commands
 from prise.chat.doors import shapes
-from prise.chat.doors.entry import LONGEST_LINE, MOST_TRIES, NAME_TIME, Speaker, harmless, host_of
+from prise.chat.doors.entry import LONGEST_LINE, MOST_TRIES, NAME_TIME, Speaker, harmless, host_of, known
 from prise.chat.doors.painter import Painter
 from prise.chat.errors import Denied
 from prise.chat.events import Event, Message, Notice, Plain
@@ -53,6 +53,7 @@ class ObjectSession(Session):
         self._house = house
         self._connection = connection
         self._painter = painter
+        self.language = language
         self._way = ("object", language)
         self._apart = apart
         self.behind: dict[str, int] = {}  # rooms by key -> the number that this program has got to
@@ -74,6 +75,10 @@ class ObjectSession(Session):
     def send(self, kind: str, given: Any) -> None:
         """Posts one object."""
         self._connection.post(shapes.dumped(kind, given))
+
+    def state(self) -> dict[str, Any]:
+        kept = {"language": self.language, "apart": self._apart, "bot": self.bot, "history": self.history}
+        return {**super().state(), "door": "objects", **kept}
 
     @property
     def unsent(self) -> int:
@@ -178,8 +183,13 @@ class ObjectDoor:
         grace = True
         why: Notice | None = None
         try:
-            session = await self._enter(connection, first)
+            if connection.state:
+                session = self._take_up(connection)
+            else:
+                connection.state = {}
+                session = await self._enter(connection, first)
             if session is not None:
+                connection.state = session.state
                 grace = await self._serve(session, connection) and not session.bot
         except prise.MessageTooLarge:
             why, grace = Notice("a line of more than {most} bytes", most=4 * LONGEST_LINE), False
@@ -199,12 +209,22 @@ class ObjectDoor:
         session.room = old.room
         self._house.attach(session)
         self._house.leave(old)
+        connection.state = session.state
         session.renewed()
         grace = True
         try:
             grace = await self._serve(session, connection)
         finally:
             self._house.leave(session, grace=grace)
+
+    def _take_up(self, connection: prise.AsyncConnection) -> ObjectSession:
+        """Goes on with a conversation of the process before this one."""
+        told = connection.state
+        person = known(self._house, told)
+        session = ObjectSession(self._house, person, connection, self._painter, told["language"], told["apart"])
+        session.room, session.bot, session.history = told["room"], told["bot"], told["history"]
+        self._house.take_up(session)
+        return session
 
     async def _enter(self, connection: prise.AsyncConnection, first: str | None) -> ObjectSession | None:
         apart = first is None  # nothing was received yet: it came in by WebSocket
