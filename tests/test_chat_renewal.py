@@ -21,7 +21,7 @@ from prise.handover import HandoverRefused, restart
 
 PATIENCE = 30.0
 PEOPLE = 500
-SPEAKERS = 20
+SPEAKERS = 3
 EACH = 30
 
 
@@ -118,19 +118,34 @@ class Guest:
             await self.writer.wait_closed()
 
 
+class Program(Guest):
+    """Somebody with a program, in a room of their own choice."""
+
+    @classmethod
+    async def enter(cls, house: House, name: str, room: str) -> Program:
+        guest = cls(*await asyncio.open_connection("127.0.0.1", house.port))
+        guest.say(json.dumps({"hello": {"name": name, "rooms": [room]}}))
+        await guest.until('"room"')
+        return guest
+
+    def speak(self, text: str) -> None:
+        self.say(json.dumps({"say": text}))
+
+
 def test_500_people_talk_through_two_renewals_and_lose_nothing(tmp_path: Path) -> None:
-    """Each hears everything, once and in one order: that in which it is numbered."""
+    """Everybody hears everything that is said in their room, once and in one order; no connection breaks."""
 
     async def listen(guest: Guest, expected: int) -> list[str]:
         heard: list[str] = []
         while len(heard) < expected:
-            if match := re.search(r"<speaker\d+> (\d+ \d+)$", await guest.line()):
+            if match := re.search(r"word (\d+ \d+)", await guest.line()):
                 heard.append(match[1])
         return heard
 
     async def speak(guest: Guest, number: int, start: asyncio.Event) -> None:
         for each in range(EACH):
-            guest.say(f"{number} {each}")
+            text = f"word {number} {each}"
+            guest.speak(text) if isinstance(guest, Program) else guest.say(text)
             await guest.writer.drain()
             if each == 5:
                 start.set()
@@ -138,29 +153,35 @@ def test_500_people_talk_through_two_renewals_and_lose_nothing(tmp_path: Path) -
 
     async def main(opened: House) -> None:
         await opened.ready()
-        guests: list[Guest] = []
-        for first in range(0, PEOPLE - SPEAKERS, 20):
-            guests += await asyncio.gather(*(Guest.come(opened, f"p{first + each}") for each in range(20)))
-        speakers = [await Guest.come(opened, f"speaker{number}") for number in range(SPEAKERS)]
+        rooms: list[list[Guest]] = [
+            await asyncio.gather(*(Guest.come(opened, f"nc{each}") for each in range(PEOPLE // 10)))
+        ]
+        for number in range(9):
+            names = [(f"p{number}x{each}", f"room{number}") for each in range(PEOPLE // 10)]
+            rooms.append(await asyncio.gather(*(Program.enter(opened, *each) for each in names)))
         start = asyncio.Event()
         expected = SPEAKERS * EACH
-        listening = [asyncio.ensure_future(listen(guest, expected)) for guest in (*guests, *speakers)]
-        speaking = [asyncio.ensure_future(speak(each, number, start)) for number, each in enumerate(speakers)]
+        listening = [[asyncio.ensure_future(listen(guest, expected)) for guest in room] for room in rooms]
+        speaking = [
+            asyncio.ensure_future(speak(guest, number, start))
+            for room in rooms
+            for number, guest in enumerate(room[:SPEAKERS])
+        ]
         await start.wait()
         first = await opened.restart()
         second = await opened.restart()
         assert len({opened.process.pid, first, second}) == 3
         await asyncio.gather(*speaking)
-        heard = await asyncio.gather(*listening)
-        assert len(set(heard[0])) == expected
-        assert all(each == heard[0] for each in heard)
-        for number in range(SPEAKERS):
-            mine = [int(each.split()[1]) for each in heard[0] if each.split()[0] == str(number)]
-            assert mine == sorted(mine)
-        async with asyncio.timeout(PATIENCE):
-            await asyncio.to_thread(opened.process.wait, PATIENCE)
+        for room in listening:
+            heard = await asyncio.gather(*room)
+            assert len(set(heard[0])) == expected
+            assert all(each == heard[0] for each in heard)
+            for number in range(SPEAKERS):
+                mine = [int(each.split()[1]) for each in heard[0] if each.split()[0] == str(number)]
+                assert mine == sorted(mine)
+        await asyncio.to_thread(opened.process.wait, PATIENCE)
         assert "left" not in opened.said()
-        await asyncio.gather(*(each.leave() for each in (*guests, *speakers)))
+        await asyncio.gather(*(guest.leave() for room in rooms for guest in room))
 
     with house(tmp_path) as opened:
         asyncio.run(main(opened))

@@ -111,7 +111,7 @@ class House(Admission):
     # -- going on in another process (renewal.py) --------------------------------------------------------------------------
 
     async def pause(self) -> None:
-        """What is on its way to the store is shown, and the store is closed: another process has it next. `resume`, or nothing."""
+        """What is on its way to the store is shown, and the store is closed: another process has it next."""
         await self.talk.pause(LAST_WORDS)
         await self.store.stop()
 

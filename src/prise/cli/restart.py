@@ -15,9 +15,10 @@ from prise.locale import translate as _
 @click.command(
     "restart",
     help=_(
-        "Has a server that runs with --handover PATH start a new process of itself, with the programs as they are now. That takes over "
-        "where the old one listens and, where the conversation allows it, the live connections with all that was said; the rest "
-        "ends in peace. If the new one fails at its start, the old one goes on. (The signal USR2 does the same, without an answer.)"
+        "Has a server that runs with --handover PATH start a new process of itself, with the programs as they are now. "
+        "That takes over where the old one listens and, where the conversation allows it, the live connections with all "
+        "that was said; the rest ends in peace. If the new one fails at its start, the old one goes on. (The signal USR2 "
+        "does the same, without an answer.)"
     ),
     epilog=examples(
         ("prise chat --handover run/chat", _("a chat room that can be renewed")),

@@ -104,9 +104,12 @@ def kind_of(sock: socket.socket) -> str:
 def ends_of(sock: socket.socket) -> tuple[str, str]:
     """The addresses of a socket, peer and local; "" where it has none."""
     ends = []
+    family, kind = sock.family, sock.type
+    usual = family == socket.AF_INET and kind == socket.SOCK_STREAM  # by far; an Address would cost half of a handover
     for ask in (sock.getpeername, sock.getsockname):
         try:
-            ends.append(str(describe(sock.family, ask(), sock.type)))
+            name = ask()
+            ends.append(f"{name[0]}:{name[1]}" if usual else str(describe(family, name, kind)))
         except (OSError, ValueError):
             ends.append("")
     return ends[0], ends[1]

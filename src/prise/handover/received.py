@@ -76,9 +76,9 @@ def _text(value: Any) -> str:
     return value[:300] if isinstance(value, str) else ""
 
 
-def unpacked(frame: Frame, credentials: Credentials | None) -> Received:
-    """What a frame brought. Raises HandoverProtocolError, and then everything that it brought is closed."""
-    header, descriptors, pending = frame
+def check(frame: Frame) -> None:
+    """That a frame brought one socket. Raises HandoverProtocolError, and then everything that it brought is closed."""
+    header, descriptors, _ = frame
     try:
         if header["type"] != "handover":
             raise HandoverProtocolError("a handover was due, and {type} came", type=shortened(header["type"]))
@@ -90,12 +90,20 @@ def unpacked(frame: Frame, credentials: Credentials | None) -> Received:
                 "stream of socket_export_stream)",
                 what=_what(descriptors[0]),
             )
-        sock = socket.socket(fileno=descriptors[0])
     except BaseException:
         close_all(descriptors)
         raise
+
+
+def unpacked(frame: Frame, credentials: Credentials | None) -> Received:
+    """What a frame brought that was checked."""
+    try:
+        sock = socket.socket(fileno=frame.descriptors[0])
+    except BaseException:
+        close_all(frame.descriptors)
+        raise
     sock.settimeout(None)
-    return Received(sock, header, pending, credentials)
+    return Received(sock, frame.header, frame.pending, credentials)
 
 
 def _what(descriptor: int) -> str:
