@@ -55,8 +55,8 @@ class Setting:
     by default in the user's data directory. tls: a `prise.TLS`, so that all doors are inside TLS too.
     operator_password: "" for one made now, and said. keep_time: seconds, keep_messages: of each room; None: for ever,
     all. backplane: "nats://HOST", "" for one node. uploads: who may send files, "operator", "all" or "none";
-    upload_*: see `files.Files`. explain: say what happens on the sockets. handover: the path over which a new release
-    takes over, see docs/handover.md; "": none.
+    upload_*: see `files.Files`. explain: say what happens on the sockets. handover: how a new release takes over
+    (docs/handover.md); None: not at all.
     """
 
     addresses: Sequence[str] = ()
@@ -75,7 +75,7 @@ class Setting:
     upload_quota: int = 1024**3
     upload_types: str = ""
     explain: bool = False
-    handover: str = ""
+    handover: Succession | None = None
 
 
 def run(setting: Setting) -> None:
@@ -119,7 +119,7 @@ def _free(places: Sequence[prise.Address], taken: set[prise.Address]) -> prise.A
 
 
 async def _serve(setting: Setting) -> None:
-    succession = Succession(setting.handover) if setting.handover else None
+    succession = setting.handover
     inheritance = await asyncio.to_thread(succession.inherit) if succession is not None else None
     try:
         await _hold(setting, succession, inheritance)

@@ -122,11 +122,14 @@ def command(context: click.Context, /, **values: Any) -> None:
     if (cert or key) and not use_tls:
         raise prise.UsageError("--cert and --key go with --tls")
     keep, rate = values.pop("keep"), values.pop("rate")
+    succession = parameters.succession(values.pop("handover"))
     run(
         Setting(
+            handover=succession,
             tls=server_tls({"cert": cert, "key": key, "client_ca": None, "self_signed": use_tls and not cert}),
             keep_time=seconds(keep) if keep else None,
             rate=Rate.parse(rate),
             **values,
         )
     )
+    parameters.stay_for_heir(context, succession)

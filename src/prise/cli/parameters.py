@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -106,3 +107,18 @@ def handover(command: Callable[..., Any]) -> Callable[..., Any]:
         help=_("Let a new release take over, at this path (see `prise restart`); take over from who serves there now."),
     )
     return option(command)
+
+
+def succession(path: str) -> Any:
+    """What `--handover` gave; None without it."""
+    if not path:
+        return None
+    from prise.handover import Succession
+
+    return Succession(path)
+
+
+def stay_for_heir(context: click.Context, succession: Any) -> None:
+    """In a terminal, which would take the end of this process for the end of all: waits for the new release that took over."""
+    if succession is not None and sys.stdin is not None and sys.stdin.isatty():
+        context.exit(succession.wait_for_heir())

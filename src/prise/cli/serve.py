@@ -99,11 +99,15 @@ LIMITS: dict[str, str] = {
     help=_("Time for conversations to end when the server stops. Default: 10s."),
 )
 @server_security
+@parameters.handover
 @click.option("--reload", is_flag=True, help=_("Start again whenever the code of the conversation changes."))
 @click.option("--json", "as_json", is_flag=True, help=_("Print events on stdout, one JSON value per line."))
 @click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors."))
 @click.option("--verbose", "-v", is_flag=True, help=_("Say more."))
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     conversation: str,
     on: tuple[str, ...],
     framing: str,
@@ -111,6 +115,7 @@ def command(
     workers: int,
     queue: int | None,
     drain: float,
+    handover: str,
     reload: bool,
     as_json: bool,
     quiet: bool,
@@ -126,6 +131,9 @@ def command(
         from prise.cli.php import serve_php
 
         return serve_php(conversation[4:], addresses, report, rest, workers, queue, tls, drain, reload)
+    succession = parameters.succession(handover)
+    if succession is not None and reload:
+        raise prise.UsageError("--reload and --handover do not go together")
     if queue is not None:
         raise prise.UsageError("--queue is for php: conversations")
     settings: dict[str, Any] = {
@@ -135,6 +143,7 @@ def command(
         "limits": limits_of(rest),
         "tls": tls,
         "drain_time": drain,
+        "handover": succession,
     }
 
     def serve() -> int:
@@ -142,7 +151,9 @@ def command(
         return 0
 
     if not reload:
-        return serve()
+        code = serve()
+        parameters.stay_for_heir(context, succession)
+        return code
     from prise.cli.reload import reloading
 
     return reloading(conversation, serve)

@@ -110,7 +110,9 @@ LOGS = ("common", "combined", "json", "none")
     "--log", "log_format", type=click.Choice(LOGS), help=_("A line for each answer, in this form. Default: common.")
 )
 @click.option("--log-file", metavar=_("FILE"), help=_("Append these lines to a file. Default: to stderr."))
-def command(folder: str, **given: Any) -> None:
+@parameters.handover
+@click.pass_context
+def command(context: click.Context, /, folder: str, **given: Any) -> None:
     from prise.cli.serve import LIMITS as NAMES
     from prise.web.application import Application
     from prise.web.conversation import LIMITS
@@ -154,6 +156,7 @@ def command(folder: str, **given: Any) -> None:
         for name in ("max_connections", "max_per_peer", "message_time", "idle")
         if given[name] is not None
     }
+    succession = parameters.succession(given["handover"])
     run(
         Setting(
             application=application,
@@ -166,8 +169,10 @@ def command(folder: str, **given: Any) -> None:
             log=access_log(given["log_format"], given["log_file"], application),
             open_browser=given["open_browser"],
             say=say,
+            handover=succession,
         )
     )
+    parameters.stay_for_heir(context, succession)
 
 
 def check_folder(folder: str) -> None:

@@ -32,8 +32,8 @@ from prise.connection.credentials import Credentials, peer_credentials
 from prise.errors import HandoverError, HandoverProtocolError, HandoverRefused, HandoverUncertain, TooSlow, UsageError
 from prise.handover.frame import TAKEN, encoded
 from prise.handover.parcel import Parcel
-from prise.handover.received import Received, unpacked
-from prise.handover.wire import READ, Frame, NothingYet, Steps, broken, close_all, drive, drive_async, read, write
+from prise.handover.received import Received, check, unpacked
+from prise.handover.wire import PEEK, READ, Frame, NothingYet, Steps, broken, close_all, drive, drive_async, read, write
 
 TIMEOUT = 5.0
 """Seconds that the other process has for its part, by default."""
@@ -107,7 +107,9 @@ class BaseChannel:
             )
         close_all(answer.descriptors)
         if answer.header["type"] != "ack":
-            raise HandoverProtocolError("an acknowledgement was due, and {type} came", type=shortened(answer.header["type"]))
+            raise HandoverProtocolError(
+                "an acknowledgement was due, and {type} came", type=shortened(answer.header["type"])
+            )
         if answer.header.get("ok") is True:
             parcel.taken = True
             return
@@ -122,7 +124,7 @@ class BaseChannel:
     def _nothing_said(self) -> None:
         """Whatever is there before we ask is no answer to us. Raises HandoverError."""
         try:
-            said = self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            said = self._sock.recv(1, PEEK)
         except BlockingIOError:
             return
         except ConnectionResetError:
@@ -183,7 +185,7 @@ class BaseChannel:
         if frame is None:
             return None
         try:
-            received = unpacked(frame, self.credentials)
+            check(frame)
         except HandoverProtocolError as error:
             if frame.header["type"] == "ack":
                 self.close()  # an answer that nobody has asked for; two who answered it would never end
@@ -193,10 +195,10 @@ class BaseChannel:
         try:
             yield from write(self._sock, TAKEN)
         except BaseException:
-            received.close()  # who sent it does not know that it arrived: it must not live on here
+            close_all(frame.descriptors)  # who sent it does not know that it arrived: it must not live on here
             self.close()
             raise
-        return received
+        return unpacked(frame, self.credentials)  # now, while the sender is being woken already
 
     def _answer(self, error: HandoverProtocolError) -> Steps[None]:
         """Says no, where that can still be heard."""

@@ -125,6 +125,16 @@ def barrier(timeout: float = TIMEOUT) -> bool:
         os.close(read)
 
 
+def succeeded_by(pid: int) -> None:
+    """Tells the manager that this process is the service from now on, and is silent ever after: it is not we who stop.
+
+    The manager believes it from whoever was the service's process before (NotifyAccess=main).
+    """
+    global _succeeded
+    try_to_notify(mainpid=pid)
+    _succeeded = True
+
+
 def watchdog_interval() -> float | None:
     """Seconds within which the manager wants to hear `notify(watchdog=True)`, each time; None when it does not.
 
@@ -180,6 +190,8 @@ async def _signs_of_life(every: float) -> None:
 def try_to_notify(**news: Any) -> bool:
     """`notify` that never raises: False when something went wrong. The first time it is logged."""
     global _failed
+    if _succeeded:
+        return False
     try:
         return notify(**news)
     except (PriseError, OSError) as error:
@@ -190,6 +202,9 @@ def try_to_notify(**news: Any) -> bool:
 
 
 _failed = False
+
+_succeeded = False
+"""Another process is the service now."""
 
 
 def _place() -> Any:

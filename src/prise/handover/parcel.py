@@ -47,7 +47,7 @@ class Parcel:
         else:
             self.socket, self.pending = _bare(given), b""
             self.peer, self.local = ends_of(self.socket)
-            self.kind = kind_of(self.socket)
+            self.kind = "stream" if self.peer and self.socket.type == socket.SOCK_STREAM else kind_of(self.socket)
         self._timeout = self.socket.gettimeout()
         self.socket.settimeout(None)  # the mode is shared by all copies of a descriptor
 
@@ -105,11 +105,14 @@ def ends_of(sock: socket.socket) -> tuple[str, str]:
     """The addresses of a socket, peer and local; "" where it has none."""
     ends = []
     family, kind = sock.family, sock.type
-    usual = family == socket.AF_INET and kind == socket.SOCK_STREAM  # by far; an Address would cost half of a handover
+    usual = family == socket.AF_INET and kind == socket.SOCK_STREAM
     for ask in (sock.getpeername, sock.getsockname):
         try:
             name = ask()
-            ends.append(f"{name[0]}:{name[1]}" if usual else str(describe(family, name, kind)))
+            if usual:  # by far; to make an Address of it would cost a fifth of a handover
+                ends.append(f"{name[0]}:{name[1]}")
+            else:
+                ends.append(str(describe(family, name, kind)) if name else "unix:")
         except (OSError, ValueError):
             ends.append("")
     return ends[0], ends[1]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from typing import Any
 from prise.errors import HandoverError, HandoverProtocolError, HandoverRefused, PriseError
 from prise.handover.channel import Channel
 from prise.handover.listener import Listener
+from prise.handover.notify import succeeded_by
 from prise.handover.parcel import Parcel
 from prise.handover.received import Received, unpacked
 
@@ -139,6 +141,7 @@ class Succession:
     def __init__(self, path: str, command: Sequence[str] | None = None) -> None:
         self.path = path
         self.heir: Channel | None = None
+        self.heir_pid: int | None = None
         self.wants_connections = False
         self.inheritance: Inheritance | None = None
         self.wake: Callable[[], object] = _nothing
@@ -196,6 +199,8 @@ class Succession:
             _refuse(channel, "it is ending, and another one has taken over")
         elif kind == "succeed" and self.heir is None and asked is not None:
             self.heir, self.wants_connections = channel, bool(asked.get("connections"))
+            pid = channel.credentials.pid if channel.credentials is not None else None
+            self.heir_pid = pid or asked.get("pid")
         elif kind == "restart" and len(self._asked) < 10:
             self._asked.append(channel)
             self.renew()
@@ -207,7 +212,9 @@ class Succession:
         if self._child is not None:
             return  # it is starting
         try:
-            self._child = subprocess.Popen(self._command)
+            # What systemd said of this very process (WATCHDOG_PID=) is not true of another one.
+            environment = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}
+            self._child = subprocess.Popen(self._command, env=environment)
         except OSError as error:
             log.error("the new release cannot be started: %s", error)
             self._tell_asking(f"it cannot be started: {error.strerror}")
@@ -225,6 +232,18 @@ class Succession:
             _refuse(self.heir, reason)
             self.heir = None
         self._tell_asking(reason)
+
+    def wait_for_heir(self) -> int:
+        """Waits for a successor that we have started, and returns its exit code: whoever started us waits for us.
+
+        What it is told by Ctrl-C it hears itself; SIGTERM is passed on to it. Returns 0 at once where there is none.
+        """
+        child = self._child
+        if child is None or not self.over:
+            return 0
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda number, frame: child.terminate())
+        return max(child.wait(), 0)
 
     def look(self) -> None:
         """Has the new release ended before it took over? Then this one goes on, and whoever asked is told."""
@@ -272,6 +291,8 @@ class Succession:
             self._tell_asking(error.sentence())
             return False
         self.over = True
+        if self.heir_pid:
+            succeeded_by(self.heir_pid)
         self.left()
         for parcel in parcels:
             parcel.let_go()
@@ -292,7 +313,7 @@ class Succession:
             else:
                 with channel:
                     try:
-                        channel.tell("done", pid=self._child.pid if self._child is not None else None)
+                        channel.tell("done", pid=self.heir_pid)
                     except PriseError:
                         pass  # who asked has not waited
 

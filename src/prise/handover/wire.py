@@ -16,13 +16,18 @@ from typing import Any, NamedTuple, TypeVar
 
 from prise.connection.base import LONGEST_WAIT
 from prise.errors import HandoverError, HandoverProtocolError, TooSlow
-from prise.handover.frame import LENGTH, MOST_DESCRIPTORS, decoded, header_size
+from prise.handover.frame import LENGTH, MOST_DESCRIPTORS, TAKEN, decoded, header_size
 
 READ, WRITE = select.POLLIN, select.POLLOUT
 
-_DONTWAIT = socket.MSG_DONTWAIT
-_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # macOS lacks it, and descriptors are marked one by one
-_NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+# Numbers, not members of an enumeration: to add those costs as much as a system call.
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+_CLOEXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # macOS lacks it, and descriptors are marked one by one
+_SENDING = _DONTWAIT | int(getattr(socket, "MSG_NOSIGNAL", 0))
+_RECEIVING = _DONTWAIT | _CLOEXEC
+_CUT = int(socket.MSG_CTRUNC)
+PEEK = _DONTWAIT | int(socket.MSG_PEEK)
+_RIGHTS = int(socket.SOL_SOCKET), int(getattr(socket, "SCM_RIGHTS", 1))
 _ITEM = array.array("i").itemsize
 _ROOM = socket.CMSG_SPACE(MOST_DESCRIPTORS * _ITEM) if hasattr(socket, "CMSG_SPACE") else 0
 
@@ -40,11 +45,11 @@ class Frame(NamedTuple):
 
 def write(sock: socket.socket, data: bytes, pending: bytes = b"", descriptors: Sequence[int] = ()) -> Steps[None]:
     """Sends a frame; the descriptors go with its first bytes. Raises HandoverError when the other side is gone."""
-    parts = [memoryview(each) for each in (data, pending) if each]
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    parts: list[Any] = [data, pending] if pending else [data]
+    rights = [(*_RIGHTS, array.array("i", descriptors))] if descriptors else []
     while parts:
         try:
-            sent = sock.sendmsg(parts, rights, _DONTWAIT | _NOSIGNAL)
+            sent = sock.sendmsg(parts, rights, _SENDING)
         except BlockingIOError:
             yield WRITE
             continue
@@ -54,7 +59,7 @@ def write(sock: socket.socket, data: bytes, pending: bytes = b"", descriptors: S
         while parts and sent >= len(parts[0]):
             sent -= len(parts.pop(0))
         if parts:
-            parts[0] = parts[0][sent:]
+            parts[0] = memoryview(parts[0])[sent:]
 
 
 class NothingYet(Exception):
@@ -72,6 +77,8 @@ def read(sock: socket.socket, shortest: int = LENGTH.size, patient: bool = True)
         begun = yield from _beginning(sock, descriptors, shortest, patient)
         if not begun:
             return None
+        if begun == TAKEN and not descriptors:  # the usual answer
+            return Frame({"type": "ack", "ok": True}, descriptors, b"")
         left = header_size(begun[: LENGTH.size]) + LENGTH.size - len(begun)
         if left < 0:
             raise HandoverProtocolError("what came is too short for an answer")
@@ -89,7 +96,7 @@ def _beginning(sock: socket.socket, descriptors: list[int], most: int, patient: 
     data = b""
     while len(data) < LENGTH.size:
         try:
-            piece, ancillary, flags, _ = sock.recvmsg(most - len(data), _ROOM, _DONTWAIT | _CLOEXEC)
+            piece, ancillary, flags, _ = sock.recvmsg(most - len(data), _ROOM, _RECEIVING)
         except BlockingIOError:
             if not (data or patient):
                 raise NothingYet from None
@@ -100,14 +107,14 @@ def _beginning(sock: socket.socket, descriptors: list[int], most: int, patient: 
         except OSError as error:
             raise HandoverProtocolError("the channel broke: {cause}", cause=error.strerror or error) from error
         for level, kind, value in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            if (level, kind) == _RIGHTS:
                 numbers = array.array("i")
                 numbers.frombytes(value[: len(value) - len(value) % _ITEM])
                 descriptors.extend(numbers)
                 if not _CLOEXEC:
                     for number in numbers:
                         os.set_inheritable(number, False)
-        if flags & socket.MSG_CTRUNC:
+        if flags & _CUT:
             raise HandoverProtocolError(
                 "more than {most} descriptors came at once, or this process has no room for them (ulimit -n)",
                 most=MOST_DESCRIPTORS,

@@ -16,6 +16,7 @@ from typing import Any
 
 import prise
 from prise import lan
+from prise.handover.succession import Succession
 from prise.locale import translate as _
 from prise.web.access import Permission
 from prise.web.accesslog import AccessLog
@@ -50,6 +51,7 @@ class Setting:
     log: AccessLog | None = None
     open_browser: bool = False
     say: Callable[[str], object] = print
+    handover: Succession | None = None
 
 
 def run(setting: Setting) -> prise.Stats:
@@ -79,6 +81,7 @@ def run(setting: Setting) -> prise.Stats:
             limits=setting.limits,
             tls=tls,
             drain_time=setting.drain_time,
+            handover=setting.handover,
             ready=ready,
         )
     finally:
@@ -93,6 +96,9 @@ def _places(setting: Setting) -> list[prise.Address]:
     if setting.addresses:
         return [_place(prise.Address.parse(address), setting) for address in setting.addresses]
     usual = [lan.opened_to(prise.Address.parse(f":{PORT + each}"), setting.lan) for each in range(MOST_PORTS)]
+    inheritance = setting.handover.inherit() if setting.handover is not None else None
+    if inheritance is not None and (mine := [each for each in usual if str(each) in inheritance.addresses]):
+        return mine[:1]
     place = lan.first_free(usual)
     if place is not usual[0]:
         setting.say(
