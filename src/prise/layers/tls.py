@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from prise.errors import ConnectionLost, TLSError, UsageError
 from prise.layers.base import Ends, Layer
-from prise.layers.tlserrors import explain, moment, names_of, not_tls, plain_name, wrong_pin
+from prise.layers.tlserrors import explain, in_clear, moment, names_of, not_tls, plain_name, wrong_pin
 
 MOST_KEPT = 1024 * 1024
 """Bytes that may be given to `send` before the handshake is over."""
@@ -105,9 +105,16 @@ class TLSLayer(Layer):
             return b""  # after its close_notify, what a peer sends means nothing (RFC 8446 §6.1)
         self.pending = self._records.pass_by(data)
         self._incoming.write(data)
-        if not self.ready and not self._shake_hands():
-            return b""
-        return self._read()
+        if self.ready:
+            return self._read()
+        try:
+            shaken = self._shake_hands()
+        except TLSError:
+            if self._server and self._records.foreign:
+                self._outgoing.read()
+                self._outgoing.write(in_clear(data))  # `output` says it before the connection ends
+            raise
+        return self._read() if shaken else b""
 
     def _shake_hands(self) -> bool:
         """As far as it goes with what is here. True when it is over."""

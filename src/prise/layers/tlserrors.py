@@ -6,6 +6,7 @@ keeps OpenSSL's own words.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -114,12 +115,41 @@ def explain(
     return TLSError("TLS failed: {problem}", problem=problem)
 
 
+_REQUEST = re.compile(rb"[A-Z]{3,10} \S+ HTTP/1\.[01]\r?\n")
+_TARGET = re.compile(
+    rb"(?:GET|HEAD|POST|PUT|OPTIONS) (/[!-~]{0,2000}) HTTP/1\.[01]\r?\n(?:[^\r\n]+\r?\n){0,50}?[Hh][Oo][Ss][Tt]:[ \t]*"
+    rb"([A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?)[ \t]*\r?\n"
+)
+
+
 def not_tls(first: bytes, server: bool) -> TLSError:
     """first: the beginning of what came where TLS was expected."""
     shown = repr(first)[1:]
     if server:
         return TLSError("the client does not speak TLS; it began with {first}", first=shown)
     return TLSError("the server does not speak TLS here; it sent {first}", first=shown)
+
+
+def in_clear(first: bytes) -> bytes:
+    """What a server of TLS says, in clear, to who has begun like this: an answer to HTTP, nothing to anybody else.
+
+    A request that says for which host it is meant is sent there by https (308, RFC 9110 §15.4.9), as a GET, HEAD or whatever it
+    was. The name and the target are the client's own and come back to it alone; only those of harmless characters do.
+    """
+    if _REQUEST.match(first) is None:
+        return b""
+    found = _TARGET.match(first)
+    answer = (
+        b"HTTP/1.1 400 Bad Request\r\n"
+        if found is None
+        else (b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://%b%b\r\n" % (found[2], found[1]))
+    )
+    said = b"this port speaks TLS: the address begins with https://\n"
+    return b"%bContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (
+        answer,
+        len(said),
+        said,
+    )
 
 
 def wrong_pin(expected: Iterable[str], found: str) -> TLSError:
