@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import prise
+from blocking_support import until
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"<!-- test: ([\w ]+) -->\n```python\n(.*?)```", re.DOTALL)
@@ -37,7 +39,9 @@ def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pag
 
 
 def test_all_python_blocks_are_tested(page: Page) -> None:
-    assert sorted(page.blocks) == ["client of greeter", "models", "play", "serve", "spellings", "transports"]
+    assert sorted(page.blocks) == [
+        "client of greeter", "handover", "models", "play", "serve", "spellings", "transports",
+    ]  # fmt: skip
     for name in ("README.md", "README.fr.md"):
         assert (ROOT / name).read_text().count("```python") == len(page.blocks)
 
@@ -84,3 +88,16 @@ def test_one_function_over_several_transports(
     page.run("transports")
     said = capsys.readouterr().out.splitlines()
     assert said == [f"{each} Message reçu : Bonjour" for each in ("tcp", "udp", "ws", "TLSv1.3")]
+
+
+def test_a_connection_changes_hands(page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    page.run("handover")
+    doctor = threading.Thread(target=page.names["doctor"])
+    doctor.start()
+    until(lambda: any((tmp_path / "run" / name).exists() for name in ("door", "porte")), "the doctor waits")
+    with prise.listen(page.names["receptionist"], "127.0.0.1:0") as server, prise.connect(server.address) as client:
+        assert client.receive(10) == "Votre nom ?"
+        client.send("Zoé")
+        assert client.receive(10) == "Bonjour Zoé"
+    doctor.join(10)
