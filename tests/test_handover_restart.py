@@ -242,3 +242,11 @@ def test_sigusr2_restarts(tmp_path: Path) -> None:
 def test_where_nobody_serves_nothing_is_restarted(tmp_path: Path) -> None:
     with pytest.raises(prise.HandoverError, match="nobody"):
         restart(str(tmp_path / "take"))
+
+
+@pytest.mark.parametrize(("spelling", "model"), [*MOVING, ("function", "threads")])
+def test_a_udp_socket_moves_without_its_sessions(tmp_path: Path, spelling: str, model: str) -> None:
+    with serving(tmp_path, spelling, model, "udp:127.0.0.1:0") as run, prise.connect(run.address) as client:
+        assert client.ask("1", timeout=PATIENCE) == f"1 {run.process.pid}"
+        new = run.restart()
+        assert client.ask("5", timeout=PATIENCE) == f"5 {new}"

@@ -66,6 +66,11 @@ class Inheritance:
         self.listeners = [received for received in self.listeners if received not in found]
         return found
 
+    def take_connections(self) -> list[Received]:
+        """The connections: from now on they are the caller's to close."""
+        connections, self.connections = self.connections, []
+        return connections
+
     def commit(self) -> None:
         """From here on it is ours. Raises HandoverError when the predecessor has taken it back, or is gone."""
         try:

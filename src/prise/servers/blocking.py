@@ -94,7 +94,8 @@ class AcceptLoop(ABC):
                 self._wait(PAUSE if self.acceptor.paused_until else None)
                 if self.acceptor.over:
                     control.drain(0.0)
-                leave_listeners(control, self.work.listeners)
+                if leave_listeners(control, self.work.listeners):
+                    self.work.bequeathed = True
             self._stop_accepting()
             self.end_input()
             while self.running and not control.overdue():
@@ -154,17 +155,16 @@ class AcceptLoop(ABC):
         self.work.close_listeners()
 
 
-def leave_listeners(control: Control, listeners: Sequence[Listening]) -> None:
-    """Gives the listeners to a successor that asks for them; the conversations end here. (A blocking one cannot be moved.)"""
+def leave_listeners(control: Control, listeners: Sequence[Listening]) -> bool:
+    """Gives the listeners to a successor that asks for them; True when it has them. (Blocking conversations cannot be moved.)"""
     succession = control.heir
     if succession is None:
-        return
+        return False
     if succession.bequeath([(str(listening.asked), listening) for listening in listeners], ()):
-        for listening in listeners:
-            listening.close(unlink=False)
         control.retire()
-    else:
-        succession.staying()
+        return True
+    succession.staying()
+    return False
 
 
 def add(total: Counters, part: Counters) -> None:

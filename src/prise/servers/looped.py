@@ -202,9 +202,9 @@ class LoopServer:
         assert control.succession is not None
         self._leaving = None
         if moved:
-            for listening in self.work.listeners:
-                listening.close(unlink=False)
+            self.work.bequeathed = True
             control.retire()
+            self._look()
         else:
             control.succession.staying()
             self._watch_listeners()

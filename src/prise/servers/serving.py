@@ -59,6 +59,7 @@ class Serving:
         self.drain_time = drain_time
         self.where = [Address.parse(address) for address in addresses or (":50000",)]
         self.listeners: list[Listening] = []
+        self._bequeathed = False  # a new release has them
         self.addresses: list[Address] = []
         self.work: Work | None = None
         self.board: Board | None = None
@@ -105,7 +106,7 @@ class Serving:
         private.add(succession.fileno())  # else children would keep it open
         succession.wake = control.wake
         control.succession = succession
-        return succession.inheritance.connections if succession.inheritance is not None else []
+        return succession.inheritance.take_connections() if succession.inheritance is not None else []
 
     def _bind(self, address: Address) -> list[Listening]:
         asked = address
@@ -132,7 +133,7 @@ class Serving:
     def close_listeners(self) -> None:
         """In this process; while another one has them too, it goes on accepting."""
         for listening in self.listeners:
-            listening.close()
+            listening.close(unlink=not self._bequeathed)
 
     def reload(self) -> None:
         """Reads certificates again; connections that exist are not touched. Raises UsageError, and then the old ones stay."""
@@ -190,7 +191,7 @@ class Serving:
             model.run(work)
 
         def on_turn() -> None:
-            leave_listeners(control, self.listeners)
+            self._bequeathed = leave_listeners(control, self.listeners) or self._bequeathed
 
         Supervisor(worker, self.workers, control, self.drain_time, self.close_listeners, on_turn).run()
         return final(board)

@@ -23,6 +23,7 @@ class Work:
     `counting` while it moves counts from there to `counters`.
     board, first_row: shared memory, where this process has the rows from `first_row` on: one for itself, the rest for
     children; None where nothing is shared. inherited: connections that an old release has left to this one.
+    bequeathed: a new release has the listeners, and with them the paths of Unix sockets.
     """
 
     service: Service
@@ -35,6 +36,7 @@ class Work:
     first_row: int = 0
     child_rows: int = 0
     inherited: list[Received] = field(default_factory=list)
+    bequeathed: bool = False
 
     def publish(self) -> None:
         """Makes this process's counts visible to its parent."""
@@ -49,4 +51,4 @@ class Work:
     def close_listeners(self) -> None:
         """This process accepts no more. A Unix path is removed by the process that bound it, and by no other."""
         for listening in self.listeners:
-            listening.close()
+            listening.close(unlink=not self.bequeathed)
