@@ -10,15 +10,20 @@
 
 On an event loop: `AsyncChannel`, `AsyncListener`, and `await connection.hand_over(channel, state=...)`; a generator
 conversation returns `prise.HandOver(channel, state)`. `adopt(fd)` makes a connection of a descriptor, `connection.detach()`
-the other way round.
+the other way round; `spawn` starts a program with a connection; `listen_fds`, `notify` and `store` speak systemd's protocols;
+`restart` and `Succession` let a new release take over a server (docs/restart.md).
 """
 
 from prise.connection.parting import Detached
 from prise.errors import HandoverError, HandoverProtocolError, HandoverRefused, HandoverUncertain
+from prise.handover.activation import listen_fds, serve_fds
 from prise.handover.adopt import adopt
 from prise.handover.channel import AsyncChannel, Channel
+from prise.handover.fdstore import remove, store, stored
 from prise.handover.listener import AsyncListener, Listener
+from prise.handover.notify import notify, notifying, watchdog_interval
 from prise.handover.received import Received
+from prise.handover.spawn import spawn
 from prise.handover.succession import Inheritance, Succession, inherit, restart
 
 __all__ = [
@@ -36,5 +41,14 @@ __all__ = [
     "Succession",
     "adopt",
     "inherit",
+    "listen_fds",
+    "notify",
+    "notifying",
+    "remove",
     "restart",
+    "serve_fds",
+    "spawn",
+    "store",
+    "stored",
+    "watchdog_interval",
 ]

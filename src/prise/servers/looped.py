@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prise.connection.asynchronous import AsyncConnection
 from prise.connection.generator import GeneratorConnection
@@ -12,16 +12,17 @@ from prise.connection.host import Host
 from prise.connection.looped import LoopedConnection
 from prise.connection.packets import PacketAsyncConnection, PacketGeneratorConnection
 from prise.core.deadlines import NEVER
-from prise.handover.received import Received
-from prise.handover.succession import told_of
 from prise.loops.base import Loop
 from prise.servers.accept import Acceptor
-from prise.servers.leaving import Leaving
 from prise.servers.service import peer_key
 from prise.servers.sessions import LoopedSessions
 from prise.servers.work import Work
 from prise.transports import Listening, describe, keeps_messages
 from prise.transports.datagrams import DatagramListening
+
+if TYPE_CHECKING:
+    from prise.handover.received import Received
+    from prise.servers.leaving import Leaving
 
 log = logging.getLogger("prise")
 
@@ -168,6 +169,8 @@ class LoopServer:
         """Has the control changed, or the last connection gone?"""
         control = self.work.control
         if self._leaving is None and (succession := control.heir) is not None:
+            from prise.servers.leaving import Leaving
+
             self._leaving = Leaving(self, succession, lambda when: self.loop.at(self._steps, when), self._left)
             self._watch_listeners()
             self._leaving.begin()
@@ -220,6 +223,8 @@ class LoopServer:
                 received.close()
 
     def _adopt(self, received: Received) -> None:
+        from prise.handover.succession import told_of
+
         service, sock, told = self.work.service, received.socket, told_of(received)
         here = [each for each in self.work.listeners if str(each.asked) == told["address"]] or self.work.listeners
         try:

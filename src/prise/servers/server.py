@@ -8,7 +8,7 @@ Then one of the models runs: in this thread (serve), in a thread of its own (lis
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prise.address import Address
 from prise.connection.blocking import in_running_loop
@@ -18,13 +18,15 @@ from prise.core.limits import Limits
 from prise.core.multiplex import Multiplex
 from prise.errors import UsageError
 from prise.framing import Framing
-from prise.handover.succession import Succession
 from prise.layers.base import LayerFactory
 from prise.servers.background import Server
 from prise.servers.control import Control
 from prise.servers.manager import told_to_manager
 from prise.servers.serving import AnyAddress, Serving
 from prise.servers.signals import drains_on_signals, reloads_on_hangup, renews_on_signal
+
+if TYPE_CHECKING:
+    from prise.handover.succession import Succession
 
 __all__ = ["AnyAddress", "Server", "listen", "serve"]
 

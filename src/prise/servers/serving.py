@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prise.address import Address
 from prise.core.conversation import Conversation
@@ -16,8 +16,6 @@ from prise.core.limits import Limits
 from prise.core.multiplex import Multiplex
 from prise.errors import UsageError
 from prise.framing import Framing
-from prise.handover.received import Received
-from prise.handover.succession import Succession
 from prise.layers.base import LayerFactory
 from prise.servers.board import Board
 from prise.servers.control import Control
@@ -28,6 +26,10 @@ from prise.transports import Listening, bind, layers
 from prise.transports.base import OnceListening
 from prise.transports.datagrams import DatagramListening
 from prise.transports.fd import adopt
+
+if TYPE_CHECKING:
+    from prise.handover.received import Received
+    from prise.handover.succession import Succession
 
 log = logging.getLogger("prise")
 
@@ -50,7 +52,11 @@ class Serving:
         drain_time: float,
         handover: str | Succession | None = None,
     ) -> None:
-        self.succession = Succession(handover) if isinstance(handover, str) else handover
+        if isinstance(handover, str):
+            from prise.handover.succession import Succession
+
+            handover = Succession(handover)
+        self.succession = handover
         self.service = Service.of(conversation, framing=framing, model=model, limits=limits, layers=layers)
         if not isinstance(workers, int) or workers < 1:
             raise UsageError("workers must be a whole number from 1 on, not {workers!r}", workers=workers)

@@ -9,9 +9,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from prise.handover.succession import Succession
 from prise.servers.control import Control
+
+if TYPE_CHECKING:
+    from prise.handover.succession import Succession
 
 
 @contextmanager

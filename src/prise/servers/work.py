@@ -6,13 +6,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from prise.core.counters import Counters
-from prise.handover.received import Received
 from prise.servers.board import Board
 from prise.servers.control import Control
 from prise.servers.service import Service
 from prise.transports import Listening
+
+if TYPE_CHECKING:
+    from prise.handover.received import Received
 
 
 @dataclass(slots=True)

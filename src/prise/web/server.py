@@ -12,16 +12,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import prise
 from prise import lan
-from prise.handover.succession import Succession
 from prise.locale import translate as _
 from prise.web.access import Permission
 from prise.web.accesslog import AccessLog
 from prise.web.application import Application
 from prise.web.conversation import LIMITS, http_branch
+
+if TYPE_CHECKING:
+    from prise.handover.succession import Succession
 
 PORT = 8088
 MOST_PORTS = 20
