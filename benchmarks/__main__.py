@@ -17,7 +17,22 @@ PROJECT = Path(__file__).parent.parent
 ENVIRONMENT = PROJECT / ".venv-bench"
 PYTHON = ENVIRONMENT / "bin" / "python"
 REQUIREMENTS = PROJECT / "benchmarks" / "requirements.txt"
-NAMES = ("echo", "tls", "websocket", "udp", "relay", "web", "idle", "fanout", "chat", "page", "store", "nats")
+NAMES = (
+    "echo",
+    "tls",
+    "websocket",
+    "udp",
+    "relay",
+    "web",
+    "idle",
+    "fanout",
+    "chat",
+    "page",
+    "store",
+    "nats",
+    "ipc",
+    "handover",
+)
 
 
 def prepare() -> None:
@@ -42,12 +57,28 @@ def start_again() -> None:
 
 def run(options: argparse.Namespace) -> bool:
     """Runs the benchmarks asked for. False when a server failed; a goal that was missed is only reported."""
-    from benchmarks import chat, echo, fanout, harness, idle, nats, page, relay, store, tls, udp, web, websocket
+    from benchmarks import (
+        chat,
+        echo,
+        fanout,
+        handover,
+        harness,
+        idle,
+        ipc,
+        nats,
+        page,
+        relay,
+        store,
+        tls,
+        udp,
+        web,
+        websocket,
+    )
 
     harness.raise_file_limit()
     if len(harness.CPUS) == 1:
         print("only one CPU: server and load share it, so believe the ratios even less", file=sys.stderr)
-    parts = (echo, tls, websocket, udp, relay, web, idle, fanout, chat, page, store, nats)
+    parts = (echo, tls, websocket, udp, relay, web, idle, fanout, chat, page, store, nats, ipc, handover)
     seconds = options.seconds or (0.3 if options.quick else 2.0)
     rounds = options.rounds or (1 if options.quick else 3)
     complete = True

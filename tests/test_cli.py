@@ -260,7 +260,15 @@ def test_a_pipe_needs_no_asyncio(bare_environment):
 
 def test_the_files_of_the_command_import_no_other_part_of_prise_than_the_public_one():
     folder = Path(SOURCE) / "prise" / "cli"
-    services = ("prise.cli", "prise.chat", "prise.checks", "prise.relay", "prise.transfer", "prise.web")
+    services = (
+        "prise.cli",
+        "prise.chat",
+        "prise.checks",
+        "prise.handover",
+        "prise.relay",
+        "prise.transfer",
+        "prise.web",
+    )
     for path in folder.glob("*.py"):
         for module in re.findall(r"^\s*(?:from|import) (prise[\w.]*)", path.read_text(), re.MULTILINE):
             assert module in ("prise", "prise.locale") or module.startswith(services), path

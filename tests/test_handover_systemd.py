@@ -576,7 +576,7 @@ def test_the_units_are_what_systemd_understands(tmp_path: Path) -> None:
             unit = tmp_path / path.name
             unit.write_text(path.read_text().replace("/usr/bin/prise", str(prise_here)))
             units.append(str(unit))
-    assert len(units) == 7
+    assert len(units) == 8
     done = subprocess.run(
         ["systemd-analyze", "verify", *units],
         capture_output=True,

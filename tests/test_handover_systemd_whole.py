@@ -188,6 +188,39 @@ def test_connections_outlive_restarts(systemd: Systemd) -> None:
     systemd.control("stop", "counter.socket", "counter.service")
 
 
+@pytest.mark.parametrize("command", ["serve", "chat"])
+def test_a_reload_that_is_a_new_release_keeps_the_service_and_its_clients(systemd: Systemd, command: str) -> None:
+    """examples/systemd/prise-chat.service: the main process changes, and systemd neither stops nor restarts anything."""
+    port, take = free_port(), systemd.folder / f"{command}-take"
+    what = {
+        "serve": f"serve {EXAMPLES.parent / 'restart' / 'counter_prise.py'}:count",
+        "chat": f"chat --store sqlite:{systemd.folder}/chat.sqlite --rate none",
+    }[command]
+    systemd.unit(
+        f"{command}.service",
+        f"[Service]\nType=notify\nWatchdogSec=2\nExecReload={PRISE} restart {take}\n"
+        f"ExecStart={PRISE} {what} --on 127.0.0.1:{port} --handover {take}\n",
+    )
+    systemd.control("start", f"{command}.service")
+    with prise.connect(f"127.0.0.1:{port}") as client:
+        client.send("40")  # to the chat, a nickname
+        pids = {systemd.value(f"{command}.service", "MainPID")}
+        for _ in range(2):
+            systemd.control("reload", f"{command}.service")
+            pids.add(systemd.value(f"{command}.service", "MainPID"))
+        client.send("2")
+        while (heard := client.receive(PATIENCE)) is not None and not heard.endswith(("42", "<40> 2")):
+            pass
+        assert heard is not None
+    assert len(pids) == 3
+    before = systemd.value(f"{command}.service", "WatchdogTimestampMonotonic")
+    while systemd.value(f"{command}.service", "WatchdogTimestampMonotonic") == before:
+        pass  # the newest process is alive, and is believed
+    assert systemd.value(f"{command}.service", "NRestarts") == "0"
+    # How it ends is not looked at: without control groups of its own this systemd kills at once whom it has not started itself.
+    systemd.control("stop", f"{command}.service")
+
+
 def test_the_notify_socket_is_not_needed_to_listen(systemd: Systemd) -> None:
     """The plainest unit there is."""
     port = free_port()

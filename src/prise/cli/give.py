@@ -22,6 +22,7 @@ from prise.cli.outcome import say
 from prise.cli.security import client_security, client_tls, encrypted, proxies
 from prise.cli.texts import examples, netcat
 from prise.handover import Channel
+from prise.handover.parcel import ends_of
 from prise.locale import translate as _
 
 MOST_AT_ONCE = 100
@@ -142,21 +143,10 @@ class Giver:
 
     def give(self, channel: Channel, given: Any) -> None:
         """Raises HandoverError; then it is still ours."""
-        peer = str(given.peer) if isinstance(given, prise.Connection) else ends(given)
+        peer = str(given.peer) if isinstance(given, prise.Connection) else next(filter(None, ends_of(given)), "-")
         channel.send(given, state=self._state, relay=self._relay, timeout=self.timeout)
         self.events.event("given", peer=peer, path=self.path)
         self.events.say(_("{peer} was taken at {path}").format(peer=peer, path=self.path))
-
-
-def ends(sock: socket.socket) -> str:
-    """A socket in words: its peer, or where it listens."""
-    from prise.transports import describe
-
-    try:
-        name = sock.getpeername()
-    except OSError:
-        name = sock.getsockname()
-    return str(describe(sock.family, name, sock.type))
 
 
 def front_door(giver: Giver, address: str) -> None:

@@ -21,7 +21,6 @@ from prise.cli.outcome import say
 from prise.cli.reload import INTERVAL, MOST_FILES, Snapshot, changed
 from prise.cli.serve import Report, causes, limits_of
 from prise.handover import pool
-from prise.handover.visitor import PoolStats
 from prise.locale import translate as _
 
 NOT_FOR_PHP = ("framing", "model", "max_message", "message_time", "write_time")
@@ -49,6 +48,10 @@ def serve_php(
         if name in said:
             option = f"--{name.replace('_', '-')}"
             raise prise.UsageError("{option} is not for PHP: there the script decides", option=option)
+    if "handover" in said:
+        raise prise.UsageError(
+            "--handover is not for php: conversations; SIGHUP, or --reload, replaces the PHP workers"
+        )
     if not os.path.isfile(script):
         raise prise.UsageError("there is no file {path}", path=script)
     limits = limits_of(given)
@@ -124,7 +127,7 @@ def snapshot(folder: str) -> Snapshot:
     return found
 
 
-def summary(stats: PoolStats) -> str:
+def summary(stats: pool.PoolStats) -> str:
     """The counts in one line."""
     text = _(
         "connections: {total}; refused: {refused}; errors: {errors}; PHP workers that were started again: {restarts}"

@@ -42,11 +42,13 @@ class Connection(PostingConnection):
 
     __slots__ = (
         "_begun_for",
+        "_drained_meanwhile",
         "_ended_before",
         "_inbox",
         "_input_ended",
         "_kernel_waits",
         "_linger",
+        "_parting",
         "_pinged_at",
         "_pings",
         "_ready",
@@ -73,6 +75,7 @@ class Connection(PostingConnection):
         self._inbox: deque[Any] = deque()
         self._input_ended = False  # by us
         self._shared = False  # with another process, whose reads our SO_RCVTIMEO would hurry
+        self._parting = self._drained_meanwhile = False
         self._ended_before = False  # our side, when we began to part with the connection
         self._kernel_waits = limits.idle_time is None  # the kernel has been told how long to wait
         # Time counts against the peer only while we wait for it, not while the conversation does something else.
@@ -451,6 +454,9 @@ class Connection(PostingConnection):
     def end_input(self) -> None:
         """Ends our reading: what has arrived is still received, then the iteration ends. From any thread (used to drain)."""
         with self._lock:
+            if self._parting:  # the shutdown would end it for those who may have it by now
+                self._drained_meanwhile = True
+                return
             self._input_ended = True
             self._pipeline.leave()
             disconnect(self._sock, socket.SHUT_RD)
@@ -523,11 +529,14 @@ class Connection(PostingConnection):
     def part(self, way: Way = "bare") -> Detached:
         self._refuse_if_closed("hand over")
         self.handshake()
+        if self._parting:
+            raise UsageError("another thread is handing the connection over already", operation="hand over")
         refuse_to_part(self._sock, self._gone or self._error is not None or self._input_ended)
         pending = unread(self._pipeline, self._inbox, way)
         with self._write_lock:
             with self._lock:
                 self._ended_before, self._sent_eof = self._sent_eof, True  # meanwhile nothing is posted
+                self._parting, self._drained_meanwhile = True, False
             data = self._unsent + self._wire(self._take_posted())
             self._unsent = b""
             if data:
@@ -547,7 +556,10 @@ class Connection(PostingConnection):
             self._sock.close()  # alone, without the shutdown that would end the other side's copy as well
 
     def stay(self) -> None:
-        self._sent_eof = self._ended_before
+        with self._lock:
+            self._sent_eof, self._parting = self._ended_before, False
+        if self._drained_meanwhile:
+            self.end_input()
         self._kernel_waits = self._limits.idle_time is None  # it was told otherwise meanwhile
 
     def __enter__(self) -> Self:

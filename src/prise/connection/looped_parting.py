@@ -149,10 +149,8 @@ class PartingConnection(LoopedConnection):
             self._loop.call(lambda: self._within(self.deliver_end, None))
 
     def end_input(self) -> None:
-        if (
-            self._paused and self._state == OPEN
-        ):  # to shut the socket down would end it for those who may have it by now
-            self._drained_meanwhile = True
+        if self._paused and self._state == OPEN:
+            self._drained_meanwhile = True  # to shut the socket down now would end it for those who may have it by now
         else:
             super().end_input()
 

@@ -18,6 +18,7 @@ Both colours share the steps (wire.py). See frame.py for the bytes and docs/hand
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from reprlib import repr as shortened
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from prise.connection.asynchronous import AsyncConnection
 from prise.connection.credentials import Credentials, peer_credentials
@@ -37,6 +38,9 @@ from prise.handover.wire import PEEK, READ, Frame, NothingYet, Steps, broken, cl
 
 TIMEOUT = 5.0
 """Seconds that the other process has for its part, by default."""
+
+_AGAIN = 0.01
+"""Seconds between two attempts to connect."""
 
 _LONGEST_REASON = 500
 """Characters of why something was not taken."""
@@ -133,7 +137,8 @@ class BaseChannel:
             raise broken(error) from error
         if said:
             raise HandoverProtocolError(
-                "the other process has said something already: it answers twice, or gives a connection itself; receive() it first",
+                "the other process has said something already: it answers twice, or gives a connection itself; receive() it "
+                "first",
                 operation="hand over",
             )
         self.close()
@@ -145,28 +150,32 @@ class BaseChannel:
         try:
             yield
         except BaseException as error:
-            if parcel.taken:  # cancelled, after it was answered
-                parcel.let_go()
-                raise
-            if parcel.claim() or not parcel.uncertain:  # nobody has begun; or it is known that nobody has it
-                parcel.take_back()
-                if isinstance(error, TooSlow):
-                    raise HandoverError(
-                        "the other process has not read what it was sent ({cause}); the connection is still ours",
-                        operation="hand over",
-                        cause=error.sentence(),
-                    ) from error
-                raise
-            self.close()
+            self._settle(parcel, error)
+        parcel.let_go()
+
+    def _settle(self, parcel: Parcel, error: BaseException) -> NoReturn:
+        """Puts the parcel where it belongs after an exchange that failed, and raises what that means."""
+        if parcel.taken:  # cancelled, after it was answered
             parcel.let_go()
-            if isinstance(error, (HandoverError, TooSlow)):
-                raise HandoverUncertain(
-                    "the other process has not said whether it took the connection ({cause}); our copy is closed",
+            raise error
+        if parcel.claim() or not parcel.uncertain:  # nobody has begun; or it is known that nobody has it
+            parcel.take_back()
+            if isinstance(error, TooSlow):
+                raise HandoverError(
+                    "the other process has not read what it was sent ({cause}); the connection is still ours",
                     operation="hand over",
                     cause=error.sentence(),
                 ) from error
-            raise
+            raise error
+        self.close()
         parcel.let_go()
+        if isinstance(error, (HandoverError, TooSlow)):
+            raise HandoverUncertain(
+                "the other process has not said whether it took the connection ({cause}); our copy is closed",
+                operation="hand over",
+                cause=error.sentence(),
+            ) from error
+        raise error
 
     def _receiving(self) -> Steps[Received | None]:
         try:
@@ -210,14 +219,6 @@ class BaseChannel:
             self.close()  # in the middle of it
             raise
 
-    @contextmanager
-    def _in_time(self) -> Iterator[None]:
-        """Around the receipt of what has begun. What is late then is lost, unlike what has not begun."""
-        try:
-            yield
-        except TooSlow as late:
-            raise HandoverProtocolError("the other process stopped in the middle of a handover") from late
-
     def _beginning(self) -> Steps[None]:
         """Waits until something is there: so long as nothing is, nothing is lost by giving up."""
         yield READ
@@ -235,8 +236,8 @@ class Channel(BaseChannel):
         """Connects to the `Listener` at this path. timeout: seconds. Raises HandoverError when nobody is there."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.settimeout(timeout)
-            sock.connect(path)
+            for _ in connecting(sock, path, timeout):
+                time.sleep(_AGAIN)
             return cls(sock)
         except OSError as error:
             sock.close()
@@ -265,8 +266,11 @@ class Channel(BaseChannel):
         Raises HandoverError and HandoverRefused (it is still ours), HandoverUncertain (it is not), UsageError.
         """
         parcel = Parcel(connection, keep, relay)
-        with self.parting(parcel):
+        try:
             self.exchange(parcel, state, timeout)
+        except BaseException as error:
+            self._settle(parcel, error)
+        parcel.let_go()
 
     def exchange(self, parcel: Parcel, state: Any, timeout: float | None) -> None:
         """The talk alone; what becomes of our copy is the caller's business (`parting`)."""
@@ -299,10 +303,12 @@ class Channel(BaseChannel):
         while True:
             drive(self._beginning(), self._sock, None if until is None else max(until - time.monotonic(), 0.0))
             try:
-                with self._talking, self._in_time():
+                with self._talking:
                     return drive(self._receiving(), self._sock, TIMEOUT)
             except NothingYet:
                 pass  # another thread was quicker
+            except TooSlow as late:
+                raise stopped() from late
 
     def __enter__(self) -> Self:
         return self
@@ -330,9 +336,8 @@ class AsyncChannel(BaseChannel):
 
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.setblocking(False)
-            async with asyncio.timeout(timeout):
-                await asyncio.get_running_loop().sock_connect(sock, path)
+            for _ in connecting(sock, path, timeout):
+                await asyncio.sleep(_AGAIN)
             return cls(sock)
         except OSError as error:
             sock.close()
@@ -372,10 +377,11 @@ class AsyncChannel(BaseChannel):
                 while True:
                     await drive_async(self._beginning(), self._sock, timeout)
                     try:
-                        with self._in_time():
-                            return await drive_async(self._receiving(), self._sock, TIMEOUT)
+                        return await drive_async(self._receiving(), self._sock, TIMEOUT)
                     except NothingYet:
                         pass  # what came was for another process that has this channel
+                    except TooSlow as late:
+                        raise stopped() from late
         finally:
             self._expecting = False
 
@@ -412,6 +418,29 @@ def exchange_in_thread(
 
     threading.Thread(target=talk, name="prise-handover", daemon=True).start()
     return outcome
+
+
+def stopped() -> HandoverProtocolError:
+    """What has begun and is late is lost, unlike what has not begun."""
+    return HandoverProtocolError("the other process stopped in the middle of a handover")
+
+
+def connecting(sock: socket.socket, path: str, timeout: float | None) -> Iterator[None]:
+    """Tries again and again while the listener's queue is full. Raises OSError.
+
+    No event tells when there is room: unix(7), EAGAIN. (asyncio's own `sock_connect` takes such a socket for connected.)
+    """
+    sock.setblocking(False)
+    until = None if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError(errno.ETIMEDOUT, "too many wait there already") from None
+            yield
+        else:
+            return
 
 
 def nobody_there(path: str, error: OSError) -> HandoverError:

@@ -20,7 +20,7 @@ from prise.handover.activation import STORED, check_name, is_socket, passed, tak
 from prise.handover.frame import LENGTH, decoded, encoded, header_size
 from prise.handover.notify import notify
 from prise.handover.parcel import Parcel
-from prise.handover.received import Received, unpacked
+from prise.handover.received import Received, check, unpacked
 from prise.handover.wire import Frame
 
 log = logging.getLogger("prise")
@@ -91,7 +91,9 @@ def stored() -> list[Received]:
             header, pending = _read(memory)
             one = sockets.pop(header.get("socket", -1), None)
             header["name"] = name.removeprefix(STORED)
-            found.append(unpacked(Frame(header, [one] if one is not None else [], pending), None))
+            frame = Frame(header, [one] if one is not None else [], pending)
+            check(frame)
+            found.append(unpacked(frame, None))
         except (PriseError, OSError, TypeError) as error:
             log.error("a stored connection (%s) cannot be taken back: %s", name.removeprefix(STORED), error)
         finally:

@@ -34,7 +34,8 @@ MOST_DESCRIPTORS = 16
 
 LENGTH = struct.Struct(">I")
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+# A circle ends as what is too deep does; to look for circles costs more.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
 
 def _no_number(name: str) -> Any:

@@ -14,6 +14,8 @@ from prise.handover.relay import Relay
 from prise.transports import describe
 from prise.transports.base import Listening
 
+_SOCKET, _ACCEPTS = int(socket.SOL_SOCKET), int(socket.SO_ACCEPTCONN)
+
 
 class Parcel:
     """One connection, listener or datagram socket on its way. Exactly one of `let_go` and `take_back` ends it.
@@ -32,7 +34,10 @@ class Parcel:
         self._relay: Relay | None = None
         if isinstance(given, BaseConnection):
             self._connection = given
-            self.peer, self.local = str(given.peer), str(given.local)
+            if given._peer is None and given._dialled is None:  # nobody has asked, no proxy has told: the short way
+                self.peer, self.local = ends_of(given._sock)
+            else:
+                self.peer, self.local = str(given.peer), str(given.local)
             if relay and not keep and given.opaque:
                 parted = given.part("inside")
                 try:
@@ -47,7 +52,7 @@ class Parcel:
         else:
             self.socket, self.pending = _bare(given), b""
             self.peer, self.local = ends_of(self.socket)
-            self.kind = "stream" if self.peer and self.socket.type == socket.SOCK_STREAM else kind_of(self.socket)
+            self.kind = kind_of(self.socket)
         self._timeout = self.socket.gettimeout()
         self.socket.settimeout(None)  # the mode is shared by all copies of a descriptor
 
@@ -96,7 +101,7 @@ def kind_of(sock: socket.socket) -> str:
     if sock.type == socket.SOCK_DGRAM:
         return "datagram"
     try:
-        return "listener" if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) else "stream"
+        return "listener" if sock.getsockopt(_SOCKET, _ACCEPTS) else "stream"
     except OSError:  # macOS knows no such option for a Unix socket
         return "stream"
 
@@ -104,7 +109,7 @@ def kind_of(sock: socket.socket) -> str:
 def ends_of(sock: socket.socket) -> tuple[str, str]:
     """The addresses of a socket, peer and local; "" where it has none."""
     ends = []
-    family, kind = sock.family, sock.type
+    family, kind = sock.family, sock.type  # looked up once: each makes a member of an enumeration
     usual = family == socket.AF_INET and kind == socket.SOCK_STREAM
     for ask in (sock.getpeername, sock.getsockname):
         try:

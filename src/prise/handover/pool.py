@@ -39,6 +39,8 @@ from prise.handover.wire import drive_async
 from prise.servers.accept import PAUSE, Acceptor
 from prise.transports import Listening, bind, keeps_messages
 
+__all__ = ["Pool", "PoolStats", "serve"]
+
 log = logging.getLogger("prise")
 
 MOST_HANDSHAKES = 100
@@ -224,15 +226,15 @@ class Pool:
                 self._acceptor.exhausted(f"cannot take a connection: {error}")
                 continue
             self._visitors.add(visitor)
-            self._do(self._set_up(visitor, connection))
+            self._do(self._set_up(visitor))
         if self._acceptor.paused_until:
             asyncio.get_running_loop().call_later(PAUSE, self._watch)
         self._watch()
 
-    async def _set_up(self, visitor: Visitor, connection: Connection) -> None:
+    async def _set_up(self, visitor: Visitor) -> None:
         """TLS, or whatever the address asks for, within `Limits.handshake_time`."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, connection.handshake)
+            await asyncio.get_running_loop().run_in_executor(self._threads, visitor.handshake)
         except (PriseError, OSError) as error:
             self._counters.error_handshake += 1
             log.info("connection from %s: %s", visitor.peer, error)

@@ -135,12 +135,14 @@ class Worker:
             for line in worker._last:
                 worker._log(line)
         except (HandoverError, TooSlow) as error:
-            await worker.end(0.0)
+            if isinstance(error, TooSlow):
+                worker.kill()
+            await worker.end()
             why = " / ".join(worker._last) or f"{error.sentence()} ({worker.died_of()})"
             raise HandoverError("the worker did not become ready: {why}", why=why) from error
         except BaseException:
             worker.kill()
-            await worker.end(0.0)
+            await worker.end()
             raise
         return worker
 
@@ -159,10 +161,10 @@ class Worker:
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
-    async def end(self, grace: float = GRACE) -> None:
+    async def end(self) -> None:
         """Closes the channel, which ends an idle worker, and sees to it that the process is gone."""
         self.channel.close()
-        for number, patience in ((0, grace), (signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
+        for number, patience in ((0, GRACE), (signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
             if number:
                 self._signal(number)
             try:

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from prise.errors import HandoverError, HandoverUncertain, PriseError
 from prise.handover.channel import TIMEOUT
-from prise.handover.poolworker import GRACE, Worker
+from prise.handover.poolworker import Worker
 from prise.handover.visitor import MOST_TRIES, Visitor
 
 log = logging.getLogger("prise")
@@ -52,15 +52,12 @@ class Staff:
 
     async def start(self) -> None:
         """All of them, at the same time. Raises HandoverError when one does not become ready, and then there are none."""
-        starting = [asyncio.create_task(self._start(number + 1)) for number in range(self._size)]
-        try:
-            await asyncio.gather(*starting)
-        except BaseException:
-            for task in starting:
-                task.cancel()
-            await asyncio.gather(*starting, return_exceptions=True)
-            await asyncio.gather(*(worker.end(0.0) for worker in self.workers))
-            raise
+        starting = [self._start(number + 1) for number in range(self._size)]
+        # All of them are waited for: what is cancelled while it starts would be nobody's process.
+        for outcome in await asyncio.gather(*starting, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                await asyncio.gather(*(worker.end() for worker in self.workers))
+                raise outcome
         self.places = [asyncio.create_task(self._fill(worker)) for worker in self.workers]
 
     def dismiss(self) -> None:
@@ -90,7 +87,7 @@ class Staff:
             try:
                 dismissed = await self._employ(worker)
             finally:
-                await worker.end(GRACE if dismissed else 0.0)
+                await worker.end()
                 self.workers.discard(worker)
                 if worker.visitor is not None:
                     self._part(worker.visitor, False)

@@ -28,7 +28,7 @@ from prise.handover.channel import Channel
 from prise.handover.listener import Listener
 from prise.handover.notify import succeeded_by
 from prise.handover.parcel import Parcel
-from prise.handover.received import Received, unpacked
+from prise.handover.received import Received, check, unpacked
 
 log = logging.getLogger("prise")
 
@@ -111,6 +111,7 @@ def inherit(path: str, connections: bool = True) -> Inheritance | None:
             if frame is None:
                 raise HandoverRefused("the old process closed the channel", operation="take over")
             if frame.header["type"] == "handover":
+                check(frame)
                 received = unpacked(frame, channel.credentials)
                 if not isinstance(received.state, dict) or "address" not in received.state:
                     received.close()

@@ -46,10 +46,10 @@ class PoolStats:
 class Visitor:
     """key: for the limit per peer. connection: where layers have to be set up first; its socket is the same as ours.
 
-    tries: how often it was offered to a worker. timer: ends its waiting.
+    set_up: they are. tries: how often it was offered to a worker. timer: ends its waiting.
     """
 
-    __slots__ = ("_sockaddr", "connection", "key", "sock", "timer", "tries")
+    __slots__ = ("_sockaddr", "connection", "key", "set_up", "sock", "timer", "tries")
 
     def __init__(
         self, sock: socket.socket, sockaddr: Any, key: str | None, connection: Connection | None = None
@@ -57,6 +57,7 @@ class Visitor:
         self.sock = sock
         self.key = key
         self.connection = connection
+        self.set_up = False
         self.tries = 0
         self.timer: asyncio.TimerHandle | None = None
         self._sockaddr = sockaddr
@@ -80,9 +81,20 @@ class Visitor:
     def close(self) -> None:
         """Closes our copy; what no worker has taken is closed with it."""
         if self.connection is not None and not self.connection.closed:
-            reset(self.sock)  # wakes up the thread of its handshake
-            self.connection.abort()
+            reset(self.sock)  # wakes up the thread of its handshake, which closes the connection
+            if self.set_up:
+                self.connection.close()
         self.sock.close()
+
+    def handshake(self) -> None:
+        """Sets up the layers; blocks. Raises PeerError, OSError."""
+        assert self.connection is not None
+        try:
+            self.connection.handshake()
+            self.set_up = True
+        except BaseException:
+            self.connection.close()
+            raise
 
     def read_away(self) -> Steps[None]:
         """Until the peer's end, so that closing sends no reset after our last words."""

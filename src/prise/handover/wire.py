@@ -160,7 +160,7 @@ def close_all(descriptors: list[int]) -> None:
 
 def drive(steps: Steps[T], sock: socket.socket, timeout: float | None) -> T:
     """Goes through the steps, blocking. Raises TooSlow, and what they raise."""
-    until = None if timeout is None else time.monotonic() + timeout
+    until = left = None
     poll = None
     try:
         while True:
@@ -168,9 +168,12 @@ def drive(steps: Steps[T], sock: socket.socket, timeout: float | None) -> T:
                 event = next(steps)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
-            if poll is None:
+            if poll is None:  # the time counts from the first wait: what comes before it takes none
                 poll = select.poll()
-            left = None if until is None else max(until - time.monotonic(), 0.0)
+                left = timeout
+                until = None if timeout is None else time.monotonic() + timeout
+            elif until is not None:
+                left = max(until - time.monotonic(), 0.0)
             poll.register(_number(sock), event)
             if not poll.poll(None if left is None else min(left, LONGEST_WAIT) * 1000):
                 raise _late(timeout)

@@ -32,10 +32,21 @@ function fail(string $why): never
     exit(1);
 }
 
+/** What went wrong, in one line. */
+function told(\Throwable $error): string
+{
+    $where = basename($error->getFile());
+    return sprintf('%s: %s (%s, line %d)', $error::class, $error->getMessage(), $where, $error->getLine());
+}
+
 /** @return \Closure(Received): mixed */
 function conversation(string $script): \Closure
 {
-    $found = (static fn() => require $script)();
+    try {
+        $found = (static fn() => require $script)();
+    } catch (\Throwable $error) {
+        fail(told($error));
+    }
     if (!is_callable($found)) {
         fail(basename($script) . ' must return a function: return function (Prise\Received $connection): void { ... };');
     }
@@ -52,14 +63,7 @@ function held(\Closure $conversation, Received $connection): string
         if ($error instanceof HandoverException && is_resource($connection->stream) && feof($connection->stream)) {
             return '';
         }
-        $text = sprintf(
-            '%s: %s (%s, line %d)',
-            $error::class,
-            $error->getMessage(),
-            basename($error->getFile()),
-            $error->getLine(),
-        );
-        return json_decode(json_encode(substr($text, 0, 1000), JSON_INVALID_UTF8_SUBSTITUTE)); // as JSON can say it
+        return json_decode(json_encode(substr(told($error), 0, 1000), JSON_INVALID_UTF8_SUBSTITUTE)); // as JSON can say it
     }
 }
 

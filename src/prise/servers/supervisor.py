@@ -50,7 +50,7 @@ class Supervisor:
         control: Control,
         drain_time: float,
         on_drain: Callable[[], object],
-        on_turn: Callable[[], object],
+        on_turn: Callable[[], object] = lambda: None,
     ) -> None:
         self._body = body
         self._on_drain = on_drain
