@@ -134,7 +134,7 @@ def test_who_and_help(chat: Chat) -> None:
         assert "* /nick NAME [PASSPHRASE]    takes another nickname" in alice.screen.text
         assert "/kick" not in alice.screen.text, "the operator's alone"
         alice.say("/kick bob")
-        alice.sees("* /kick is for the operator")
+        alice.sees("* that is for the operator, and for who has made the room")
         alice.say("/dance")
         alice.sees("* there is no command /dance; /help lists them")
         alice.say("//etc/hosts is a file")

@@ -111,7 +111,7 @@ def test_where_nobody_serves_it_says_so(tmp_path: Path) -> None:
         env=ENGLISH,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert "nobody takes connections at" in done.stderr
 
 

@@ -6,14 +6,14 @@
     │   ├── ConnectError           nobody answers there                           exit code 4
     │   ├── TooSlow                a deadline passed (also a TimeoutError)        exit code 5
     │   ├── ConnectionLost         the connection broke (also a ConnectionError)  exit code 8
+    │   ├── HandoverError          a connection did not change hands              exit code 1
+    │   │   ├── HandoverRefused    the other process said no: it is still ours    exit code 4
+    │   │   ├── HandoverProtocolError  what arrived is no handover                exit code 1
+    │   │   └── HandoverUncertain  no answer came: we have let go of it           exit code 8
     │   └── FrameError             the bytes are not what the framing allows      exit code 1
     │       ├── MessageTooLarge    a message passed the size limit
     │       └── HandshakeError     a layer (WebSocket, a proxy) could not be set up
     │           └── TLSError       nor could TLS: certificate, name, version      exit code 6
-    ├── HandoverError              a connection did not change hands              exit code 1
-    │   ├── HandoverRefused        the other process said no: it is still ours    exit code 4
-    │   ├── HandoverProtocolError  what arrived is no handover                    exit code 1
-    │   └── HandoverUncertain      no answer came: we have let go of it           exit code 8
     └── UsageError                 what the caller did                            exit code 2
         ├── AddressError           the text is not an address
         ├── BindError              the address cannot be listened on              exit code 4
@@ -145,7 +145,7 @@ class TLSError(HandshakeError):
     exit_code = 6
 
 
-class HandoverError(PriseError):
+class HandoverError(PeerError):
     """A connection cannot be given to another process, or could not be: it is still ours. See `prise.handover`."""
 
 

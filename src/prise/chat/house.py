@@ -62,6 +62,7 @@ class House(Admission):
         self.opened_at = time.time()
         self.figures: Callable[[], Iterable[Notice]] | None = None  # more of them for /stats: the server's
         self.uploads: Callable[[Person], dict[str, Any]] | None = None
+        self._last_words: list[asyncio.Future[None]] = []
         self.moved = False  # all that matters is in another process
         self._shown: dict[str, int] = {}  # there, by room: the number of the last message
         self._early: list[Message] | None = []
@@ -102,11 +103,14 @@ class House(Admission):
         The store is left open: whoever has made it stops it.
         """
         await self.talk.close(LAST_WORDS)
-        last_words = [self.soon(session.dismiss(why, True)) for session in tuple(self.sessions())]
-        if last_words:
-            await asyncio.wait(
-                last_words, timeout=LAST_WORDS
-            )  # at the same time: one who does not read holds up nobody
+        self.dismiss_all(why)
+        if self._last_words:
+            await asyncio.wait(self._last_words, timeout=LAST_WORDS)
+
+    def dismiss_all(self, why: Notice) -> None:
+        """Begins to let everybody go, all at the same time: one who does not read holds up nobody. The first reason counts."""
+        if not self._last_words:
+            self._last_words = [self.soon(session.dismiss(why, True)) for session in tuple(self.sessions())]
 
     # -- going on in another process (renewal.py) --------------------------------------------------------------------------
 

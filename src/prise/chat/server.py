@@ -198,8 +198,7 @@ async def _hold(setting: Setting, succession: Succession | None, inheritance: In
             finally:
                 if watching is not None:
                     watching.cancel()
-                moved = Notice("a new release of the room has taken over: come back. Goodbye")
-                await house.close(moved if house.moved else Notice("the room is closing. Goodbye"))
+                await house.close(Notice("the room is closing. Goodbye"))
                 await operator.stop()
                 if explainer is not None:
                     explainer.stop()
@@ -221,6 +220,9 @@ def _renew(house: House, succession: Succession, operator_password: str) -> None
 
     def left() -> None:
         house.moved = True
+        house.dismiss_all(
+            Notice("a new release of the room has taken over: come back. Goodbye")
+        )  # who could not be moved
         house.closing.set()
 
     succession.leaving = leave

@@ -443,7 +443,7 @@ def connecting(sock: socket.socket, path: str, timeout: float | None) -> Iterato
             return
 
 
-def nobody_there(path: str, error: OSError) -> HandoverError:
-    return HandoverError(
+def nobody_there(path: str, error: OSError) -> HandoverRefused:
+    return HandoverRefused(
         "nobody takes connections at {path}: {cause}", operation="connect", path=path, cause=error.strerror or error
     )
