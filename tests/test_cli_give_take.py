@@ -285,7 +285,7 @@ def test_tls_is_refused_with_the_reason_or_passed_on(path):
     with prise.listen(upper, "tls:127.0.0.1:0", tls=server_tls()) as server:
         with taking(path) as take:
             done = run("give", path, str(server.address), "--insecure")
-            assert done.returncode == 4
+            assert done.returncode == prise.HandoverError.exit_code
             assert "through tls cannot change hands" in one_line(done.stderr)
             with Running("give", path, str(server.address), "--insecure", "--relay") as give:
                 take.write("secret\n")
@@ -300,7 +300,7 @@ def test_tls_is_refused_with_the_reason_or_passed_on(path):
 
 def test_nobody_is_there(path):
     done = run("give", path, "127.0.0.1:1")
-    assert done.returncode == 4
+    assert done.returncode == HandoverRefused.exit_code
     assert "nobody takes connections at" in one_line(done.stderr)
 
 
