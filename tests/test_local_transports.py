@@ -188,7 +188,8 @@ def test_a_late_answer_arrives_after_our_end() -> None:
 
 def test_what_a_program_did_not_read_makes_no_reset() -> None:
     with dial("sh:read line; echo answer") as sock:
-        sock.sendall(b"question\n" + bytes(50_000))
+        with suppress(BrokenPipeError):  # it may be gone before all is sent
+            sock.sendall(b"question\n" + bytes(50_000))
         assert everything(sock) == b"answer\n"
         until(lambda: _send_fails(sock))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def serve_php(
             argv(script, limits.idle_time),
             *addresses,
             ready=report.ready,
-            meanwhile=(lambda it: watch(it, os.path.dirname(os.path.abspath(script)))) if reload else None,
+            meanwhile=watching(os.path.dirname(os.path.abspath(script))) if reload else None,
             workers=workers if "workers" in said else None,
             queue=QUEUE if queue is None else queue,
             limits=limits,
@@ -100,16 +101,21 @@ def library() -> Path:
     raise prise.UsageError("the PHP library of prise is missing in {place}: install prise again", place=package / "php")
 
 
-async def watch(workers: pool.Pool, folder: str) -> None:
-    """Replaces the workers whenever a PHP file in this folder, or below, changes."""
-    before = await asyncio.to_thread(snapshot, folder)
-    while True:
-        await asyncio.sleep(INTERVAL)
-        now = await asyncio.to_thread(snapshot, folder)
-        if name := changed(before, now):
-            say(_("{file} has changed: starting again").format(file=name.removeprefix(folder + os.sep)))
-            workers.reload()
-        before = now
+def watching(folder: str) -> Callable[[pool.Pool], Coroutine[Any, Any, None]]:
+    """What replaces the workers whenever a PHP file in this folder, or below, is no longer as it is now."""
+    first = snapshot(folder)  # before any worker reads them: no change falls in between
+
+    async def watch(workers: pool.Pool) -> None:
+        before = first
+        while True:
+            now = await asyncio.to_thread(snapshot, folder)
+            if name := changed(before, now):
+                say(_("{file} has changed: starting again").format(file=name.removeprefix(folder + os.sep)))
+                workers.reload()
+            before = now
+            await asyncio.sleep(INTERVAL)
+
+    return watch
 
 
 def snapshot(folder: str) -> Snapshot:
