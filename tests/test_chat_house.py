@@ -888,3 +888,20 @@ async def test_leaving_twice_is_leaving_once(chat: Chat) -> None:
         chat.house.leave(bob, why)
     assert [event.reason.text() for event in alice.of(Left)] == ["too slow"]
     await chat.enter("BOB")
+
+
+@in_house
+async def test_a_house_that_could_not_be_left_goes_on_with_the_store_that_it_has(chat: Chat) -> None:
+    """Where the store does not settle in time it is not closed, and so not opened again either; twice is as good as once."""
+    ada = await chat.enter("ada")
+    for _ in range(2):
+        waiting: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        chat.house.talk._waiting.append(waiting)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(chat.house.pause(), 0.05)
+        chat.house.talk._waiting.remove(waiting)
+        await chat.house.resume()
+    await chat.house.pause()
+    await chat.house.resume()
+    await ada.says("still here")
+    assert chat.stored() == ["still here"]

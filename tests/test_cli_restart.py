@@ -115,6 +115,89 @@ def test_where_nobody_serves_it_says_so(tmp_path: Path) -> None:
     assert "nobody takes connections at" in done.stderr
 
 
+SLOW_TO_RENEW = """
+import os, pathlib, time
+
+here = pathlib.Path(__file__).parent
+if (here / "first").exists():
+    (here / "second.tmp").write_text(str(os.getpid()))
+    (here / "second.tmp").rename(here / "second")
+    time.sleep(30)
+(here / "first").touch()
+
+def conversation(connection):
+    pass
+"""
+"""A program whose new release takes its time to load."""
+
+
+def slow_to_renew(folder: Path) -> subprocess.Popen[str]:
+    (folder / "slow.py").write_text(SLOW_TO_RENEW)
+    where = ("--on", "127.0.0.1:0", "--handover", str(folder / "take"))
+    server = start("serve", f"{folder / 'slow.py'}:conversation", *where)
+    until_there(folder / "take")
+    return server
+
+
+def test_a_new_process_that_still_starts_ends_with_the_server(tmp_path: Path) -> None:
+    """It would find nobody there, and go on serving where somebody wanted no server any more."""
+    server = slow_to_renew(tmp_path)
+    asking = start("restart", str(tmp_path / "take"))
+    until_there(tmp_path / "second")
+    end(server)
+    _, said = asking.communicate(timeout=PATIENCE)
+    assert asking.returncode == 4
+    assert "the server is ending" in said
+    second, until = int((tmp_path / "second").read_text()), time.monotonic() + PATIENCE
+    with suppress(ProcessLookupError):
+        while True:
+            os.kill(second, 0)
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    assert not (tmp_path / "take").exists()
+
+
+def test_a_restart_that_takes_longer_than_one_wants_to_wait(tmp_path: Path) -> None:
+    server = slow_to_renew(tmp_path)
+    asking = start("restart", str(tmp_path / "take"), "--timeout", "300ms")
+    _, said = asking.communicate(timeout=PATIENCE)
+    assert asking.returncode == 5
+    assert "no new process has taken over within 0.3 s" in said
+    end(server)
+
+
+def test_a_server_of_another_user_is_not_taken_for_a_dead_one(tmp_path: Path) -> None:
+    """It takes orders from its own user alone, and hangs up on root, too."""
+    path = str(tmp_path / "take")
+    listener = socket.socket(socket.AF_UNIX)
+    with listener:
+        listener.bind(path)
+        ours = os.geteuid()
+        os.seteuid(65534)  # the kernel notes who listens, here
+        try:
+            listener.listen()
+        finally:
+            os.seteuid(ours)
+        asking = start("restart", path)
+        listener.accept()[0].close()
+        _, said = asking.communicate(timeout=PATIENCE)
+    assert asking.returncode == 4
+    assert "belongs to another user (number 65534)" in said
+
+
+def test_an_empty_path_is_no_option_left_out() -> None:
+    done = subprocess.run(
+        [*PRISE, "serve", "echo", "--handover", ""],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=ENGLISH,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--handover needs a path" in done.stderr
+
+
 def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(
         [*PRISE, "serve", "echo", "--handover", str(tmp_path / "take"), "--reload"],

@@ -309,6 +309,26 @@ def test_tls_is_refused_with_the_reason_and_goes_on(channels: tuple[Channel, Cha
 
 
 @pytest.mark.parametrize("model", ["threads", "asyncio"])
+def test_what_is_passed_on_keeps_the_limits_of_its_connection(channels: tuple[Channel, Channel], model: str) -> None:
+    ours, theirs = channels
+
+    def plain(connection: prise.Connection) -> None:
+        connection.hand_over(ours, relay=True)
+
+    async def coroutine(connection: prise.AsyncConnection) -> None:
+        await connection.hand_over(ours, relay=True)
+
+    conversation: Any = plain if model == "threads" else coroutine
+    take, limits = taking(theirs), prise.Limits(idle_time=0.2)
+    with (
+        prise.listen(conversation, "tls:localhost:0", tls=server_tls(), model=model, limits=limits) as server,
+        prise.connect(f"tls:localhost:{server.address.port}", tls=client_tls()),
+        take().connection() as theirs_now,
+    ):
+        assert theirs_now.receive(PATIENCE) is None  # nobody has said anything for so long
+
+
+@pytest.mark.parametrize("model", ["threads", "asyncio"])
 def test_tls_is_passed_on_in_clear_when_asked_for(channels: tuple[Channel, Channel], model: str) -> None:
     ours, theirs = channels
 

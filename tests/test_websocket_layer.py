@@ -747,3 +747,20 @@ def test_factories_make_a_layer_for_each_connection() -> None:
     assert factory() is not factory()
     assert isinstance(factory(), ServerWebSocket)
     assert isinstance(client_factory("h", 1)(), ClientWebSocket)
+
+
+# -- Changing hands ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_of_whole_frames_nothing_is_kept_whichever_form_their_length_has(step: int) -> None:
+    """A length may be written longer than need be; that must not add up in memory."""
+    layer = open_server()
+    long_form = [
+        bytes([0x82, 0xFF]) + (3).to_bytes(8) + bytes(4) + b"abc",
+        bytes([0x82, 0xFE, 0, 3]) + bytes(4) + b"abc",
+    ]
+    assert feed(layer, b"".join(long_form) * 50, step) == [b"abc"] * 100
+    begun = frame(BINARY, b"whole")[:-1]
+    assert feed(layer, begun, step) == []
+    assert layer.unread([]) == begun

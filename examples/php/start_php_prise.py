@@ -14,5 +14,6 @@ from prise.handover.spawn import spawn
 connection = prise.connect(sys.argv[1]).open()
 connection.send("bonjour de Python")
 print("Python :", connection.receive(), flush=True)
-process = spawn(["php", Path(__file__).parent / "started.php"], connection)
+# relay : ce que prise a déjà lu de l'autre passe devant, par une paire de sockets ; sans cela, ce serait refusé.
+process = spawn(["php", Path(__file__).parent / "started.php"], connection, relay=True)
 sys.exit(process.wait())

@@ -63,6 +63,7 @@ class House(Admission):
         self.figures: Callable[[], Iterable[Notice]] | None = None  # more of them for /stats: the server's
         self.uploads: Callable[[Person], dict[str, Any]] | None = None
         self._last_words: list[asyncio.Future[None]] = []
+        self._closing_store: asyncio.Future[None] | None = None  # once another process is to have it
         self.moved = False  # all that matters is in another process
         self._shown: dict[str, int] = {}  # there, by room: the number of the last message
         self._early: list[Message] | None = []
@@ -117,11 +118,15 @@ class House(Admission):
     async def pause(self) -> None:
         """What is on its way to the store is shown, and the store is closed: another process has it next."""
         await self.talk.pause(LAST_WORDS)
-        await self.store.stop()
+        self._closing_store = asyncio.ensure_future(self.store.stop())
+        await asyncio.shield(self._closing_store)  # a store that is closed by half cannot be opened again
 
     async def resume(self) -> None:
         """Goes on here after all. Raises UsageError when the store cannot be had again."""
-        await self.store.start(self)
+        closing, self._closing_store = self._closing_store, None
+        if closing is not None:
+            await asyncio.wait([closing])
+            await self.store.start(self)
         self.talk.resume()
 
     def bring_back(self, person: Person, rooms: Iterable[str]) -> None:

@@ -32,8 +32,9 @@ from prise.chat.pace import USUAL, Rate
 from prise.chat.store import store_of
 from prise.chat.store.base import Store
 from prise.chat.web import page
+from prise.handover.inheritance import Inheritance
 from prise.handover.notify import notifying
-from prise.handover.succession import Inheritance, Succession
+from prise.handover.succession import Succession
 from prise.layers.telnet import Telnet
 from prise.locale import translate as _
 

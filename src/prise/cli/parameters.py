@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+import prise
 from prise.locale import translate as _
 
 OFF = "none"
@@ -102,17 +103,18 @@ def handover(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option `--handover` of what serves."""
     option = click.option(
         "--handover",
-        default="",
         metavar=_("PATH"),
         help=_("Let a new release take over, at this path (see `prise restart`); take over from who serves there now."),
     )
     return option(command)
 
 
-def succession(path: str) -> Any:
+def succession(path: str | None) -> Any:
     """What `--handover` gave; None without it."""
-    if not path:
+    if path is None:
         return None
+    if not path:
+        raise prise.UsageError("--handover needs a path, and this one is empty; write for example run/chat")
     from prise.handover import Succession
 
     return Succession(path)

@@ -115,7 +115,7 @@ def command(
     workers: int,
     queue: int | None,
     drain: float,
-    handover: str,
+    handover: str | None,
     reload: bool,
     as_json: bool,
     quiet: bool,

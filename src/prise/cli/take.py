@@ -108,7 +108,12 @@ def command(
     with ExitStack() as stack:
         go_on: Callable[[Received], int] = talk
         if program:
-            words = shlex.split(program)
+            try:
+                words = shlex.split(program)
+            except ValueError:  # "No closing quotation", "No escaped character"
+                raise prise.UsageError(
+                    "a quotation mark in the command is not closed, or it ends with a backslash"
+                ) from None
             if not words or shutil.which(words[0]) is None:
                 raise prise.UsageError("there is no program {program} that can be run", program=program)
             go_on = partial(run, words)

@@ -6,10 +6,10 @@ import selectors
 import time
 from collections.abc import Iterator, Sequence
 from itertools import count
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from prise.address import Address
+from prise.closing import Closing
 from prise.connection.blocking import Connection
 from prise.core.limits import Limits
 from prise.core.pipeline import Pipeline
@@ -19,7 +19,7 @@ from prise.layers.base import LayerFactory
 from prise.transports import Listening, bind, keeps_messages
 
 
-class Listener:
+class Listener(Closing):
     """Listens on addresses; iterate over it, or call `accept`, for blocking connections.
 
     It binds when it is made. Of the limits, those of a single connection apply; how many there are is the caller's affair. One
@@ -101,11 +101,3 @@ class Listener:
 
     def _pipeline(self, layers: tuple[LayerFactory, ...], packets: bool) -> Pipeline:
         return Pipeline(self._framing, self._limits.message_size, layers + self._layers, packets=packets)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

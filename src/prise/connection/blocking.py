@@ -539,8 +539,12 @@ class Connection(PostingConnection):
                 self._parting, self._drained_meanwhile = True, False
             data = self._unsent + self._wire(self._take_posted())
             self._unsent = b""
-            if data:
-                self._write(data)
+            try:
+                if data:
+                    self._write(data)
+            except BaseException:
+                self.stay()
+                raise
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(None))  # else it would go along
         return Detached(self._sock, pending)
 

@@ -53,7 +53,7 @@ class PartingConnection(LoopedConnection):
     _held_back: messages that were decoded and are held back while it pauses; bound: one turn's.
     """
 
-    __slots__ = ("_drained_meanwhile", "_ends_before", "_eof_before", "_held_back", "asked")
+    __slots__ = ("_drained_meanwhile", "_ends_before", "_eof_before", "_held_back", "_recv_before", "asked")
 
     asked: Address
     """Where the server that it came to was told to listen."""
@@ -76,20 +76,34 @@ class PartingConnection(LoopedConnection):
 
     def pause(self) -> None:
         """Nothing more is read and no message is given to the conversation, which may still speak. Raises HandoverError."""
-        refuse_to_part(self._sock, self._state != OPEN or self._error is not None or self._input_ended)
-        if self._shaking or self._file is not None:
-            raise HandoverError("the connection is in the middle of something that cannot be handed over")
+        self._refuse_to_part()
         self._paused = True
         self._drained_meanwhile = False
+        self._recv, self._recv_before = self._read_later, self._recv
         self._held_back, self._eof_before = self._undelivered(), self._eof
         self._eof = False
         self._decoder = _NOTHING
         self._partial_since = 0.0
         self._settle()
 
+    def _refuse_to_part(self) -> None:
+        refuse_to_part(self._sock, self._state != OPEN or self._error is not None or self._input_ended)
+        if self._shaking or self._file is not None:
+            raise HandoverError("the connection is in the middle of something that cannot be handed over")
+
+    def _read_later(self, size: int, flags: int = 0) -> bytes:
+        """The socket's `recv` meanwhile: the round of the loop in which we paused may bring one more event."""
+        if self._state == OPEN:
+            raise BlockingIOError
+        return self._sock.recv(size, flags)
+
+    def _start_tls(self, tls: Any, name: str | None, left: bool) -> None:
+        super()._start_tls(tls, name, left or (self._paused and bool(self._held_back)))
+
     def unpause(self) -> None:
         """Goes on where `pause` stopped."""
         self._paused = False
+        self._recv = self._recv_before
         messages, self._held_back = self._held_back, []
         self._give_back(messages)
         self._eof = self._eof_before
@@ -111,6 +125,7 @@ class PartingConnection(LoopedConnection):
         if not paused:
             self.pause()
         try:
+            self._refuse_to_part()  # again: its conversation may have gone on while it was paused
             if self._out:
                 raise HandoverError("the peer has not taken yet what it was sent; hand the connection over when it has")
             pending = unread(self._pipeline, self._held_back, way)
@@ -160,8 +175,7 @@ class PartingConnection(LoopedConnection):
         self._sent_eof, self._end_told = self._ends_before
         self._sock.setblocking(False)
         self._active = self._time()
-        if self._limits.idle_time is not None:
-            self._loop.at(self, self._active + self._limits.idle_time)
+        self._loop.at(self, self._active)  # at once, and it says by itself which of its deadlines comes next
         self.unpause()
 
     def moved(self) -> None:

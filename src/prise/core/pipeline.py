@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from reprlib import repr as shortened
 from typing import Any, NamedTuple, Protocol
 
 from prise.address import Address
@@ -273,6 +274,9 @@ class Pipeline:
         The bytes as they came from outside, or those inside the layers. Raises HandoverError for a layer that cannot say
         it, UsageError or FrameError for messages that do not come out again as they went in.
         """
+        decoder = self.decoder
+        if isinstance(decoder, Layered) and decoder._error is not None:
+            raise decoder._error  # it is to be heard here, behind these messages
         encoded = [self.encode(message) for message in messages]
         again = self.framing.decoder(self._limit)
         told: list[Any] = []
@@ -280,7 +284,6 @@ class Pipeline:
             told += again.feed(each)
         if told != list(messages):
             raise UsageError("this framing does not decode what it encodes")
-        decoder = self.decoder
         if inside or not isinstance(decoder, Layered):
             return b"".join((*encoded, decoder.held()))
         arrived: Any = [*encoded, *decoder.backlog] if decoder.in_messages else b"".join((*encoded, decoder.held()))
@@ -326,23 +329,39 @@ class Pipeline:
         """What the same pipeline in another process needs to know to go on, as JSON says it."""
         return {"branch": self._branch, "layers": [[type(layer).__name__, layer.facts()] for layer in self.layers]}
 
-    def resume(self, facts: dict[str, Any], peer: Address, local: Address) -> None:
+    def resume(self, facts: Any, peer: Address, local: Address) -> None:
         """In place of `begin`, for a connection of another process, whose pipeline has said `facts`. Raises HandoverError."""
         from prise.framing.packets import is_text
 
-        branch, known = facts.get("branch"), facts.get("layers", [])
-        if branch and self._chooser is not None:
-            self._take(self._chooser.named(branch))
-        names = [type(layer).__name__ for layer in self.layers]
-        if self._chooser is not None or names != [name for name, _ in known]:
+        branch, known = _told(facts)
+        try:
+            if branch and self._chooser is not None:
+                self._take(self._chooser.named(branch))
+            theirs, ours = [name for name, _ in known], [type(layer).__name__ for layer in self.layers]
+            if self._chooser is not None or ours != theirs:
+                raise HandoverError(
+                    "the connection comes with the layers {theirs}, here they are {ours}",
+                    theirs=", ".join(theirs) or "-",
+                    ours=", ".join(ours) or "-",
+                )
+            self._ends = Ends(peer, local, is_text(self.framing), self._limit)
+            for layer, (_, told) in zip(self.layers, known, strict=True):
+                layer.resume(self._ends, told)
+        except (LookupError, TypeError, ValueError, AttributeError, FrameError, UsageError) as error:
             raise HandoverError(
-                "the connection comes with the layers {theirs}, here they are {ours}",
-                theirs=", ".join(name for name, _ in known) or "-",
-                ours=", ".join(names) or "-",
-            )
-        self._ends = Ends(peer, local, is_text(self.framing), self._limit)
-        for layer, (_, told) in zip(self.layers, known, strict=True):
-            layer.resume(self._ends, told)
+                "the connection comes with facts that make no sense here: {cause}", cause=shortened(str(error))
+            ) from error
+
+
+def _told(facts: Any) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
+    """What another process has said of its pipeline, as far as it has the right shape. Raises HandoverError."""
+    if isinstance(facts, dict):
+        branch, known = facts.get("branch", ""), facts.get("layers", [])
+        if isinstance(branch, str) and isinstance(known, list):
+            pairs = [each for each in known if isinstance(each, list) and list(map(type, each)) == [str, dict]]
+            if len(pairs) == len(known):
+                return branch, [(name, told) for name, told in pairs]
+    raise HandoverError("the connection comes without the facts of its layers")
 
 
 class Layered(Decoder):

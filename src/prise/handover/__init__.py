@@ -20,11 +20,12 @@ from prise.handover.activation import listen_fds, serve_fds
 from prise.handover.adopt import adopt
 from prise.handover.channel import AsyncChannel, Channel
 from prise.handover.fdstore import remove, store, stored
+from prise.handover.inheritance import Inheritance, inherit
 from prise.handover.listener import AsyncListener, Listener
-from prise.handover.notify import notify, notifying, watchdog_interval
+from prise.handover.notify import barrier, notify, notifying, watchdog_interval
 from prise.handover.received import Received
 from prise.handover.spawn import spawn
-from prise.handover.succession import Inheritance, Succession, inherit, restart
+from prise.handover.succession import Succession, restart
 
 __all__ = [
     "AsyncChannel",
@@ -40,6 +41,7 @@ __all__ = [
     "Received",
     "Succession",
     "adopt",
+    "barrier",
     "inherit",
     "listen_fds",
     "notify",

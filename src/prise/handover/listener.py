@@ -11,12 +11,11 @@ import os
 import socket
 import stat
 from collections.abc import Collection
-from types import TracebackType
-from typing import Self
 
+from prise.closing import AsyncClosing, Closing
 from prise.errors import BindError, HandoverError
 from prise.handover.channel import AsyncChannel, Channel
-from prise.handover.wire import READ, Steps, drive, drive_async
+from prise.handover.wire import LONGEST_PATH, READ, Steps, drive, drive_async
 
 
 class BaseListener:
@@ -32,9 +31,20 @@ class BaseListener:
     ) -> None:
         self.path = os.fspath(path)
         self.uids = frozenset({os.geteuid()} if uids is None else uids)
+        if not self.path:
+            raise BindError("the path is empty; write for example {example}", operation="bind", example="run/take")
         folder = os.path.dirname(os.path.abspath(self.path))
-        os.makedirs(folder, 0o700, exist_ok=True)
-        where = os.stat(folder)
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)
+            where = os.stat(folder)
+        except OSError as error:
+            raise BindError(
+                "there can be no folder {folder}: {cause}",
+                operation="bind",
+                local=self.path,
+                folder=folder,
+                cause=error.strerror or error,
+            ) from error
         if where.st_mode & stat.S_IWOTH and not where.st_mode & stat.S_ISVTX:
             raise BindError(
                 "anybody may write in {folder}, so anybody could put a socket of theirs in place of this one; chmod 700 it",
@@ -80,7 +90,7 @@ class BaseListener:
         return True
 
 
-class Listener(BaseListener):
+class Listener(BaseListener, Closing):
     """Blocks: `with Listener(path) as listener: channel = listener.accept()`."""
 
     def accept(self, timeout: float | None = None) -> Channel:
@@ -90,16 +100,8 @@ class Listener(BaseListener):
             if not self._refuses(channel):
                 return channel
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class AsyncListener(BaseListener):
+class AsyncListener(BaseListener, AsyncClosing):
     """The same on a running asyncio loop: `async with AsyncListener(path) as listener: channel = await listener.accept()`."""
 
     async def accept(self, timeout: float | None = None) -> AsyncChannel:
@@ -109,19 +111,19 @@ class AsyncListener(BaseListener):
             if not self._refuses(channel):
                 return channel
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 def _bound(path: str, mode: int, replace: bool) -> socket.socket:
     """A listening socket that has its permissions before it has its name."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     fresh = f"{path}.{os.getpid()}"
+    if (size := len(os.fsencode(fresh))) > LONGEST_PATH:
+        raise BindError(
+            "the path is too long: {length} bytes, a Unix socket has at most {most}; use a shorter or a relative path",
+            operation="bind",
+            local=path,
+            length=len(os.fsencode(path)),
+            most=LONGEST_PATH - (size - len(os.fsencode(path))),
+        )
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _somebody_listens(path) and not replace:
             raise BindError("somebody listens there already", operation="bind", local=path)

@@ -54,7 +54,10 @@ class Parcel:
             self.peer, self.local = ends_of(self.socket)
             self.kind = kind_of(self.socket)
         self._timeout = self.socket.gettimeout()
-        self.socket.settimeout(None)  # the mode is shared by all copies of a descriptor
+        # The mode is shared by all copies of a descriptor. A server's listener keeps its own: forked workers accept from it
+        # all the while, and would block.
+        if not (keep and isinstance(given, Listening)):
+            self.socket.settimeout(None)
 
     def claim(self) -> bool:
         """True for the first who asks: a thread that is about to talk of it, or whoever gives up before that."""

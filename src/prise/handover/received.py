@@ -95,14 +95,15 @@ def check(frame: Frame) -> None:
         raise
 
 
-def unpacked(frame: Frame, credentials: Credentials | None) -> Received:
-    """What a frame brought that was checked."""
+def unpacked(frame: Frame, credentials: Credentials | None, as_is: bool = False) -> Received:
+    """What a frame brought that was checked. as_is: the socket's mode, which is shared with the sender, is not touched."""
     try:
         sock = socket.socket(fileno=frame.descriptors[0])
     except BaseException:
         close_all(frame.descriptors)
         raise
-    sock.settimeout(None)
+    if not as_is:
+        sock.settimeout(None)
     return Received(sock, frame.header, frame.pending, credentials)
 
 

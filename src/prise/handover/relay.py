@@ -1,5 +1,6 @@
 """What cannot change hands (TLS: its keys are here) is passed on: the other process gets one end of a pair of sockets, and two
-threads of this one carry the clear text between the pair and the connection, until both sides have ended.
+threads of this one carry the clear text between the pair and the connection, until both sides have ended. The connection's
+own limits go on: its idle time, and how long the peer may leave unread what it is sent.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Relay:
 
     def __init__(self, connection: BaseConnection, parted: Detached) -> None:
         self._pipeline = connection._pipeline
+        self._limits: Limits = getattr(connection, "_limits", Limits())  # one that is bridged has none of its own
         self._carrier = socket.socket(fileno=os.dup(parted.socket.fileno()))
         try:
             self._ours, theirs = socket.socketpair()
@@ -38,7 +40,7 @@ class Relay:
         """It did; from here on the layers are ours."""
         self.given.socket.close()
         self._pipeline.reframe(Chunks())
-        connection = Connection(self._carrier, self._pipeline, Limits())
+        connection = Connection(self._carrier, self._pipeline, self._limits)
         threading.Thread(target=_carry, args=(connection, self._ours), name="prise-relay", daemon=True).start()
 
 

@@ -9,7 +9,8 @@
     waits at the path, closes the channel, serves
 
 Until `yours` the predecessor can take everything back: when the successor crashes, or takes too long, it goes on as if
-nothing had happened. A `restart` on the same path has the predecessor start the successor, as does SIGUSR2.
+nothing had happened. A `restart` on the same path has the predecessor start the successor, as does SIGUSR2. What a successor
+gets is in inheritance.py.
 """
 
 from __future__ import annotations
@@ -23,116 +24,22 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from prise.errors import HandoverError, HandoverProtocolError, HandoverRefused, PriseError
+from prise.errors import HandoverError, HandoverRefused, PriseError, TooSlow, UsageError
 from prise.handover.channel import Channel
+from prise.handover.inheritance import READY_TIME, Inheritance, inherit, listens_to_us
 from prise.handover.listener import Listener
 from prise.handover.notify import succeeded_by
 from prise.handover.parcel import Parcel
-from prise.handover.received import Received, check, unpacked
 
 log = logging.getLogger("prise")
-
-READY_TIME = 10.0
-"""Seconds that the successor has between what it got and its `ready`; nobody is served in that time."""
 
 ASK_TIME = 1.0
 """Seconds that a process which connects has to say what it wants."""
 
-MOST = 100_000
-"""Connections and listeners that a successor takes."""
+_TOO_LATE = "it is ending, and another one has taken over"
 
-
-class Inheritance:
-    """What a successor got; `commit` makes it ours, `close` gives it up (and the predecessor goes on).
-
-    listeners, connections: as they came, each with {"address": ..., ...} as its state. legacy: what the predecessor left
-    besides.
-    """
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self.listeners: list[Received] = []
-        self.connections: list[Received] = []
-        self.legacy: Any = None
-
-    @property
-    def addresses(self) -> list[str]:
-        """Where the predecessor listens, as it was told."""
-        return list(dict.fromkeys(address_of(received) for received in self.listeners))
-
-    def listening_at(self, address: str) -> list[Received]:
-        """Takes out the listeners of this address."""
-        found = [received for received in self.listeners if address_of(received) == address]
-        self.listeners = [received for received in self.listeners if received not in found]
-        return found
-
-    def take_connections(self) -> list[Received]:
-        """The connections: from now on they are the caller's to close."""
-        connections, self.connections = self.connections, []
-        return connections
-
-    def commit(self) -> None:
-        """From here on it is ours. Raises HandoverError when the predecessor has taken it back, or is gone."""
-        try:
-            self._channel.tell("ready")
-            answer = self._channel.hear(READY_TIME)
-            if answer is None or answer["type"] != "yours":
-                raise HandoverRefused("the old process has not let go of its connections", operation="take over")
-        except BaseException:
-            self.close()
-            raise
-        for received in self.listeners:  # addresses that we were not told to serve
-            received.close()
-
-    def settled(self) -> None:
-        """Tells the predecessor that whoever comes next finds us."""
-        self._channel.close()
-
-    def close(self) -> None:
-        for received in (*self.listeners, *self.connections):
-            received.close()
-        self._channel.close()
-
-
-def inherit(path: str, connections: bool = True) -> Inheritance | None:
-    """Asks the server at this path for all it has; None when there is none.
-
-    connections: also the live ones. Raises HandoverRefused with its reason, HandoverError.
-    """
-    try:
-        channel = Channel.connect(path)
-    except HandoverError:
-        return None
-    inheritance = Inheritance(channel)
-    try:
-        channel.tell("succeed", connections=connections, pid=os.getpid())
-        for _ in range(MOST):
-            frame = channel.next_frame(READY_TIME)
-            if frame is None:
-                raise HandoverRefused("the old process closed the channel", operation="take over")
-            if frame.header["type"] == "handover":
-                check(frame)
-                received = unpacked(frame, channel.credentials)
-                if not isinstance(received.state, dict) or "address" not in received.state:
-                    received.close()
-                    raise HandoverProtocolError("what the old process sent does not say where it belongs")
-                (inheritance.listeners if received.state["as"] == "listener" else inheritance.connections).append(
-                    received
-                )
-                channel.tell("ack", ok=True)
-            elif frame.header["type"] == "all":
-                inheritance.legacy = frame.header.get("legacy")
-                return inheritance
-            else:
-                raise HandoverRefused(
-                    "the old process goes on: {reason}",
-                    operation="take over",
-                    reason=str(frame.header.get("error", "-"))[:500],
-                )
-        raise HandoverProtocolError("the old process sends more than {most} connections", most=MOST)
-    except BaseException:
-        inheritance.close()
-        raise
+MOST_ASKING = 10
+"""Those who wait to hear how a restart went; further ones are refused."""
 
 
 class Succession:
@@ -178,12 +85,15 @@ class Succession:
             self.inheritance.settled()
 
     def close(self) -> None:
-        """Waits no more; what was inherited and not committed goes back."""
+        """Waits no more; what was inherited and not committed goes back, and an heir that still waits hears no."""
+        if not self.over:
+            self.refuse_heir("the server is ending")
+            if self._child is not None:  # it would find nobody here, and serve on its own, where all was to end
+                self._child.terminate()
         if self._listener is not None:
             self._listener.close()
         elif self.inheritance is not None:
             self.inheritance.close()
-        self._tell_asking("the server is ending")
 
     # -- as the predecessor ------------------------------------------------------------------------------------------
 
@@ -197,17 +107,22 @@ class Succession:
             return
         try:
             channel = self._listener.accept(0.0)
+        except PriseError:
+            return  # it has gone again
+        try:
             asked = channel.hear(ASK_TIME)
         except PriseError:
-            return  # it has gone again, or says nothing
+            channel.close()
+            return  # it says nothing
         kind = asked["type"] if asked is not None else ""
         if self.over:
-            _refuse(channel, "it is ending, and another one has taken over")
+            _refuse(channel, _TOO_LATE)
         elif kind == "succeed" and self.heir is None and asked is not None:
             self.heir, self.wants_connections = channel, bool(asked.get("connections"))
-            pid = channel.credentials.pid if channel.credentials is not None else None
-            self.heir_pid = pid or asked.get("pid")
-        elif kind == "restart" and len(self._asked) < 10:
+            said = asked.get("pid")
+            known = channel.credentials.pid if channel.credentials is not None else None
+            self.heir_pid = known or (said if type(said) is int else None)
+        elif kind == "restart" and len(self._asked) < MOST_ASKING:
             self._asked.append(channel)
             self.renew()
         else:
@@ -233,7 +148,7 @@ class Succession:
         self.wake()
 
     def refuse_heir(self, reason: str) -> None:
-        """Says no to the successor; everything stays ours."""
+        """Says no to the successor, if there is one, and to whoever asked for it; everything stays ours."""
         if self.heir is not None:
             _refuse(self.heir, reason)
             self.heir = None
@@ -282,24 +197,34 @@ class Succession:
                     log.info("connection %d stays with the old release: %s", connection.id, error)
                     continue
                 parcels.append(parcel)
-                channel.exchange(parcel, {"as": "connection", "address": address, **told}, READY_TIME)
+                try:
+                    channel.exchange(parcel, {"as": "connection", "address": address, **told}, READY_TIME)
+                except UsageError as error:  # its state cannot be said, or is too large: nothing went out
+                    log.error("connection %d stays with the old release: %s", connection.id, error)
+                    parcels.remove(parcel)
+                    parcel.take_back()
             channel.tell("all", legacy=legacy)
             answer = channel.hear(READY_TIME)
             if answer is None or answer["type"] != "ready":
                 raise HandoverRefused("the new release was not ready to go on", operation="hand over")
             channel.tell("yours")
-        except PriseError as error:
-            log.error("the new release has not taken over, this one goes on: %s", error)
+        except BaseException as error:
             channel.close()
             for parcel in parcels:
                 parcel.take_back()
             self.heir = None
-            self._tell_asking(error.sentence())
+            if not isinstance(error, Exception):
+                raise
+            log.error("the new release has not taken over, this one goes on: %s", error)
+            self._tell_asking(error.sentence() if isinstance(error, PriseError) else repr(error))
             return False
         self.over = True
         if self.heir_pid:
             succeeded_by(self.heir_pid)
-        self.left()
+        try:
+            self.left()
+        except Exception:
+            log.exception("the new release has taken over; what was to follow here has failed")
         for parcel in parcels:
             parcel.let_go()
         try:
@@ -307,9 +232,18 @@ class Succession:
         except PriseError:
             pass  # it has everything all the same
         channel.close()
+        self._refuse_waiting()
         self._tell_asking("")
         log.info("the new release has taken over; what could not be moved is drained")
         return True
+
+    def _refuse_waiting(self) -> None:
+        """Those who have connected before the path led to the heir."""
+        while self._listener is not None:
+            try:
+                _refuse(self._listener.accept(0.0), _TOO_LATE)
+            except PriseError:
+                return
 
     def _tell_asking(self, error: str) -> None:
         asked, self._asked = self._asked, []
@@ -324,16 +258,6 @@ class Succession:
                         pass  # who asked has not waited
 
 
-def told_of(received: Received) -> dict[str, Any]:
-    """What the predecessor has told of it: "as", "address", and of a connection its "state" and "facts"."""
-    return received.state if isinstance(received.state, dict) else {}
-
-
-def address_of(received: Received) -> str:
-    """Where it belongs, as the predecessor was told to listen."""
-    return str(told_of(received).get("address", ""))
-
-
 def restart(path: str, timeout: float | None = 60.0) -> int | None:
     """Has the server at this path replaced by a new process of it; returns the new one's pid, None where it is not known.
 
@@ -341,8 +265,20 @@ def restart(path: str, timeout: float | None = 60.0) -> int | None:
     goes on; HandoverError, TooSlow.
     """
     with Channel.connect(path) as channel:
-        channel.tell("restart")
-        answer = channel.hear(timeout)
+        try:
+            channel.tell("restart")
+            answer = channel.hear(timeout)
+        except TooSlow as error:
+            raise TooSlow(
+                "no new process has taken over within {seconds:g} s; it may still do so once it is ready",
+                operation="restart",
+                seconds=timeout,
+            ) from error
+        except HandoverError:  # it hung up before it had read that
+            listens_to_us(channel, path, "restart")
+            raise
+        if answer is None:
+            listens_to_us(channel, path, "restart")
         if answer is None or answer["type"] != "done":
             reason = "the old process is gone" if answer is None else str(answer.get("error", "-"))[:500]
             raise HandoverRefused("{reason}", operation="restart", reason=reason)

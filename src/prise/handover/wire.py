@@ -10,6 +10,7 @@ import array
 import os
 import select
 import socket
+import sys
 import time
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +18,9 @@ from typing import Any, NamedTuple, TypeVar
 from prise.connection.base import LONGEST_WAIT
 from prise.errors import HandoverError, HandoverProtocolError, TooSlow
 from prise.handover.frame import LENGTH, MOST_DESCRIPTORS, TAKEN, decoded, header_size
+
+LONGEST_PATH = 107 if sys.platform == "linux" else 103
+"""Bytes; `sun_path` of unix(7) without its closing zero."""
 
 READ, WRITE = select.POLLIN, select.POLLOUT
 

@@ -10,9 +10,9 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from prise.closing import Closing
 from prise.connection.base import LONGEST_WAIT, disconnect, timeval
 from prise.core.limits import Limits
 from prise.errors import ConnectionLost, TooSlow
@@ -22,7 +22,7 @@ from prise.ipc.memory import no_memory, sealed_copy
 from prise.ipc.sharing import LOCAL_LIMITS, Sharing
 
 
-class Connection(Link):
+class Connection(Link, Closing):
     """Messages between two processes of one machine; large ones in shared memory.
 
     A message is any buffer: bytes, an array. It arrives as a read-only memoryview of the same shape, whichever way it came:
@@ -223,14 +223,6 @@ class Connection(Link):
     def close(self) -> None:
         """Closes both directions; what was sent still arrives. Messages that were received stay. Closing twice is harmless."""
         self._close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _ready(sock: socket.socket, event: int, seconds: float | None) -> bool:

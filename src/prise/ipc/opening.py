@@ -12,9 +12,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from prise.address import Address, AddressLike
+from prise.closing import Closing
 from prise.connection.blocking import in_running_loop
 from prise.core.limits import Limits
 from prise.errors import TooSlow, UsageError
@@ -124,7 +125,7 @@ def _bare(address: AddressLike) -> Address:
     return where
 
 
-class Listener:
+class Listener(Closing):
     """Listens for `ipc.connect`; iterate over it, or call `accept`. It binds when it is made. One thread owns it.
 
     Who may connect is said by the mode of the Unix socket, `unix,mode=600:/run/x.sock`; who did, by `connection.credentials`.
@@ -202,11 +203,3 @@ class Listener:
         for each in self._listening:
             each.close()
         self._listening = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -145,11 +145,12 @@ class WebSocketLayer(Layer):
         return {name: known[name] for name in ("path", "host", "origin", "subprotocol", "headers")}
 
     def resume(self, ends: Ends, facts: dict[str, Any]) -> None:
-        """Goes on behind the handshake of another process."""
+        """Goes on behind the handshake of another process. Raises TypeError, ValueError, KeyError for facts of another shape."""
+        headers = tuple((str(name), str(value)) for name, value in facts["headers"])
         self._opcode = Opcode.TEXT if ends.text else Opcode.BINARY
         side = Side.CLIENT if self._client else Side.SERVER
         self._protocol = Protocol(side, state=OPEN, max_size=ends.limit, logger=SILENT)
-        self._set_up(WebSocketInfo(**{**facts, "headers": tuple((name, value) for name, value in facts["headers"])}))
+        self._set_up(WebSocketInfo(**{**facts, "headers": headers}))
 
     def unread(self, data: list[bytes]) -> bytes:
         if self._protocol.extensions or self.ended or self._ending or self._failure is not None:
@@ -175,10 +176,8 @@ class WebSocketLayer(Layer):
         protocol.receive_data(data)
         messages: list[bytes] = []
         self._rest += data
-        used = 0
         try:
             for frame in protocol.events_received():
-                used += _size(len(frame.data), self._client)
                 self._take(frame, messages)
         except UnicodeDecodeError as error:
             # The package may have gone on, and answered a Close or another fault behind this one: the first fault counts.
@@ -188,8 +187,8 @@ class WebSocketLayer(Layer):
             self._fail(FrameError("a text message of the WebSocket is not UTF-8 ({cause})", cause=error.reason))
         if self._failure is None and protocol.parser_exc is not None:
             self._fail(self._explain(protocol.parser_exc))
-        if used:
-            del self._rest[:used]
+        if whole := _whole_frames(self._rest):
+            del self._rest[:whole]
         self._say()
         self.pending = not self.ended and (self._fragmented or bool(protocol.reader.buffer))
         if self._failure is not None:
@@ -360,9 +359,23 @@ class WebSocketLayer(Layer):
         return FrameError("the peer breaks the rules of WebSocket: {cause}", cause=plain(str(error)))
 
 
-def _size(length: int, from_server: bool) -> int:
-    """Bytes of a frame with so much in it, as the peer sent it (§5.2: the shortest form, masked by clients)."""
-    return length + (2 if length < 126 else 4 if length < 65536 else 10) + (0 if from_server else 4)
+def _whole_frames(data: bytearray) -> int:
+    """Bytes of the frames that are complete at the beginning of this (§5.2). Their lengths may be in a longer form than need
+    be: what the package reports does not tell, so it is read here.
+    """
+    at, end = 0, len(data)
+    while end - at >= 2:
+        length, head = data[at + 1] & 127, 6 if data[at + 1] & 128 else 2
+        if length > 125:
+            digits = 2 if length == 126 else 8
+            if end - at < 2 + digits:
+                break
+            length = int.from_bytes(data[at + 2 : at + 2 + digits])
+            head += digits
+        if end - at < head + length:
+            break
+        at += head + length
+    return at
 
 
 def plain(text: str) -> str:

@@ -24,9 +24,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Any, cast
 
+from prise.closing import Closing
 from prise.errors import UsageError
 from prise.relay.passage import Passage, Side, Tap
 
@@ -51,7 +51,7 @@ class Event:
     line: int = 0
 
 
-class RecordingWriter:
+class RecordingWriter(Closing):
     """Writes a new recording. Refuses to write over a file that exists: FileExistsError.
 
     details: what the header says besides. Use it in a `with` statement, or close it.
@@ -87,14 +87,6 @@ class RecordingWriter:
 
     def close(self) -> None:
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Recording:

@@ -6,8 +6,8 @@
     all of it is given to the heir, in one piece; nobody is served meanwhile, some milliseconds
     the rest drains; or, when the heir fails, everybody goes on here
 
-Moved are connections whose conversation has set `connection.state`. Each step has a deadline; who is not ready stays, and
-is drained here.
+Moved are connections whose conversation has set `connection.state` and may still speak. Each step has a deadline; who is not
+ready stays, and is drained here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from prise.connection.looped_parting import PartingConnection
 from prise.errors import PriseError
-from prise.handover.frame import encoded
 from prise.handover.succession import Succession
 
 if TYPE_CHECKING:
@@ -28,6 +27,9 @@ log = logging.getLogger("prise")
 
 REST_TIME = 2.0
 """Seconds until the messages that are being dealt with must be; and again, until what was said must have been taken."""
+
+LEAVING_TIME = 5.5
+"""Seconds that the program's own `leaving` may take. With the others of here it is what the heir waits for (READY_TIME)."""
 
 STEP = 0.005
 """Seconds between two looks."""
@@ -51,7 +53,9 @@ class Leaving:
     def begin(self) -> None:
         if self._succession.wants_connections:
             for connection in list(self._server.connections):
-                if connection.state is not None and isinstance(connection, PartingConnection):
+                if connection.state is None or connection._sent_eof:  # half closed: a successor could not speak
+                    continue
+                if isinstance(connection, PartingConnection):
                     try:
                         connection.pause()
                     except PriseError:
@@ -90,7 +94,10 @@ class Leaving:
             return self._next(self._written)
         import asyncio
 
-        self._task = asyncio.ensure_future(leaving())
+        async def leave() -> Any:
+            return await asyncio.wait_for(leaving(), LEAVING_TIME)
+
+        self._task = asyncio.ensure_future(leave())
         self._task.add_done_callback(lambda task: self._server.loop.call(self.step))
         return self._next(self._in_order)
 
@@ -98,7 +105,8 @@ class Leaving:
         if not self._task.done():
             return False
         if self._task.cancelled() or (error := self._task.exception()) is not None:
-            log.error("this server cannot leave: %s", "cancelled" if self._task.cancelled() else error)
+            why = "cancelled" if self._task.cancelled() else str(error) or type(error).__name__
+            log.error("this server cannot leave: %s", why)
             self._succession.refuse_heir("it cannot leave")
             return self._end(False)
         return self._next(self._written)
@@ -116,9 +124,8 @@ class Leaving:
             state = connection.state
             try:
                 told = {"state": state() if callable(state) else state, "facts": connection._pipeline.facts()}
-                encoded("handover", state=told)
-            except PriseError as error:
-                log.error("connection %d stays: %s", connection.id, error)
+            except Exception as error:  # the program's own function
+                log.error("connection %d stays: %s", connection.id, str(error) or type(error).__name__)
                 continue
             going.append((str(connection.asked), connection, told))
         listeners = [(str(listening.asked), listening) for listening in self._server.work.listeners]
@@ -127,7 +134,10 @@ class Leaving:
     def _end(self, moved: bool) -> bool:
         for connection in self._movers:
             if moved and connection.closed:
-                connection.moved()
+                try:
+                    connection.moved()
+                except Exception:  # out of the conversation's `finally`; the others are to leave all the same
+                    log.exception("connection %d has failed at its end", connection.id)
             elif not connection.closed and connection.paused:
                 connection.unpause()
         self._over(moved)

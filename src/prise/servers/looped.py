@@ -223,7 +223,7 @@ class LoopServer:
                 received.close()
 
     def _adopt(self, received: Received) -> None:
-        from prise.handover.succession import told_of
+        from prise.handover.inheritance import told_of
 
         service, sock, told = self.work.service, received.socket, told_of(received)
         here = [each for each in self.work.listeners if str(each.asked) == told["address"]] or self.work.listeners
@@ -240,7 +240,11 @@ class LoopServer:
         self._acceptor.take_over(key)
         self.connections[connection] = key
         connection.asked = here[0].asked
-        connection.resume_here(received.pending)
+        try:
+            connection.resume_here(received.pending)
+        except OSError as error:  # epoll has no room, for example
+            log.error("the connection of %s is cut: %s", received.peer, error)
+            connection.abort()
 
     def cut_all(self) -> None:
         """Ends every conversation now. Not from within one."""

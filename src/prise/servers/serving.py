@@ -65,7 +65,7 @@ class Serving:
         self.drain_time = drain_time
         self.where = [Address.parse(address) for address in addresses or (":50000",)]
         self.listeners: list[Listening] = []
-        self._bequeathed = False  # a new release has them
+        self._others = False  # another process has them as well: an old release, or a new one
         self.addresses: list[Address] = []
         self.work: Work | None = None
         self.board: Board | None = None
@@ -84,6 +84,7 @@ class Serving:
             inheritance = None
             if self.succession is not None:
                 inheritance = self.succession.inherit(self.service.model in ("select", "asyncio") and self.workers == 1)
+            self._others = inheritance is not None  # until `take_over`, the old release may go on
             for address in self.where:
                 found = inheritance.listening_at(str(address)) if inheritance is not None else []
                 self.listeners += [self._adopted(address, each) for each in found] or self._bind(address)
@@ -98,9 +99,14 @@ class Serving:
 
     def _adopted(self, address: Address, received: Received) -> Listening:
         """A listener that an old release has left to us."""
-        listening = adopt(received.socket, path=address.path if address.scheme == "unix" else None)
+        try:
+            chosen = layers(address, server=True, tls=self.tls)
+            listening = adopt(received.socket, path=address.path if address.scheme == "unix" else None)
+        except BaseException:
+            received.close()
+            raise
         listening.asked = address
-        listening.layers = layers(address, server=True, tls=self.tls)
+        listening.layers = chosen
         return listening
 
     def take_over(self, control: Control) -> list[Received]:
@@ -109,6 +115,7 @@ class Serving:
         if succession is None:
             return []
         succession.commit()
+        self._others = False
         private.add(succession.fileno())  # else children would keep it open
         succession.wake = control.wake
         control.succession = succession
@@ -139,7 +146,7 @@ class Serving:
     def close_listeners(self) -> None:
         """In this process; while another one has them too, it goes on accepting."""
         for listening in self.listeners:
-            listening.close(unlink=not self._bequeathed)
+            listening.close(unlink=not self._others)
 
     def reload(self) -> None:
         """Reads certificates again; connections that exist are not touched. Raises UsageError, and then the old ones stay."""
@@ -197,7 +204,7 @@ class Serving:
             model.run(work)
 
         def on_turn() -> None:
-            self._bequeathed = leave_listeners(control, self.listeners) or self._bequeathed
+            self._others = leave_listeners(control, self.listeners) or self._others
 
         Supervisor(worker, self.workers, control, self.drain_time, self.close_listeners, on_turn).run()
         return final(board)
