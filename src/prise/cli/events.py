@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 from typing import Any
@@ -22,6 +21,8 @@ class Events:
 
     def event(self, name: str, **details: Any) -> None:
         if self._json:
+            import json  # most do without
+
             with self._lock:
                 click.echo(json.dumps({"event": name, **details}))
                 sys.stdout.flush()

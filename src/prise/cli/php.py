@@ -19,7 +19,7 @@ from click.core import ParameterSource
 
 import prise
 from prise.cli.outcome import say
-from prise.cli.reload import INTERVAL, MOST_FILES, Snapshot, changed
+from prise.cli.reload import INTERVAL, Snapshot, changed, snapshot
 from prise.cli.serve import Report, causes, limits_of
 from prise.handover import pool
 from prise.locale import translate as _
@@ -103,12 +103,16 @@ def library() -> Path:
 
 def watching(folder: str) -> Callable[[pool.Pool], Coroutine[Any, Any, None]]:
     """What replaces the workers whenever a PHP file in this folder, or below, is no longer as it is now."""
-    first = snapshot(folder)  # before any worker reads them: no change falls in between
+
+    def look() -> Snapshot:
+        return snapshot(folder, ".php", lambda name: not name.startswith("."))
+
+    first = look()  # before any worker reads them: no change falls in between
 
     async def watch(workers: pool.Pool) -> None:
         before = first
         while True:
-            now = await asyncio.to_thread(snapshot, folder)
+            now = await asyncio.to_thread(look)
             if name := changed(before, now):
                 say(_("{file} has changed: starting again").format(file=name.removeprefix(folder + os.sep)))
                 workers.reload()
@@ -116,21 +120,6 @@ def watching(folder: str) -> Callable[[pool.Pool], Coroutine[Any, Any, None]]:
             await asyncio.sleep(INTERVAL)
 
     return watch
-
-
-def snapshot(folder: str) -> Snapshot:
-    found: Snapshot = {}
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if name.endswith(".php") and len(found) < MOST_FILES:
-                path = os.path.join(place, name)
-                try:
-                    status = os.stat(path)
-                except OSError:
-                    continue  # an editor replaces it just now
-                found[path] = (status.st_mtime_ns, status.st_size)
-    return found
 
 
 def summary(stats: pool.PoolStats) -> str:

@@ -121,18 +121,23 @@ class Watched:
         self._whole = spec.submodule_search_locations is not None
 
     def snapshot(self) -> Snapshot:
-        found: Snapshot = {}
-        for folder, folders, files in os.walk(self._folder):
-            folders[:] = [name for name in folders if self._whole and not name.startswith((".", "__"))]
-            for name in files:
-                if name.endswith(".py") and len(found) < MOST_FILES:
-                    path = os.path.join(folder, name)
-                    try:
-                        status = os.stat(path)
-                    except OSError:
-                        continue  # an editor replaces it just now
-                    found[path] = (status.st_mtime_ns, status.st_size)
-        return found
+        return snapshot(self._folder, ".py", lambda name: self._whole and not name.startswith((".", "__")))
+
+
+def snapshot(folder: str, suffix: str, enters: Callable[[str], bool]) -> Snapshot:
+    """The files below a folder whose names end like this. enters: whether to look into a folder of this name."""
+    found: Snapshot = {}
+    for place, folders, files in os.walk(folder):
+        folders[:] = filter(enters, folders)
+        for name in files:
+            if name.endswith(suffix) and len(found) < MOST_FILES:
+                path = os.path.join(place, name)
+                try:
+                    status = os.stat(path)
+                except OSError:
+                    continue  # an editor replaces it just now
+                found[path] = (status.st_mtime_ns, status.st_size)
+    return found
 
 
 def changed(before: Snapshot, after: Snapshot) -> str | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from prise.cli import parameters
-from prise.cli.outcome import say
+from prise.cli.events import Events
 from prise.cli.texts import examples
 from prise.locale import translate as _
 
@@ -38,9 +36,8 @@ def command(path: str, timeout: float, as_json: bool) -> None:
     from prise.handover import restart
 
     pid = restart(path, timeout)
-    if as_json:
-        click.echo(json.dumps({"event": "restarted", "path": path, "pid": pid}))
-    elif pid is None:
-        say(_("a new process has taken over"))
-    else:
-        say(_("a new process has taken over: {pid}").format(pid=pid))
+    events = Events(as_json, quiet=as_json)
+    events.event("restarted", path=path, pid=pid)
+    events.say(
+        _("a new process has taken over") if pid is None else _("a new process has taken over: {pid}").format(pid=pid)
+    )

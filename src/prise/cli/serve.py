@@ -12,8 +12,8 @@ import click
 import prise
 from prise.cli import parameters
 from prise.cli.conversations import BUILT_IN
+from prise.cli.events import Events
 from prise.cli.loading import load
-from prise.cli.outcome import say
 from prise.cli.security import encrypted, server_security, server_tls
 from prise.cli.texts import amount, examples, netcat
 from prise.locale import translate as _
@@ -182,32 +182,20 @@ class Report:
 
     def __init__(self, conversation: str, as_json: bool, quiet: bool) -> None:
         self._conversation = conversation
-        self._json = as_json
-        self._quiet = quiet
+        self._events = Events(as_json, quiet)
 
     def ready(self, addresses: list[prise.Address]) -> None:
-        if self._json:
-            self._event("ready", conversation=self._conversation, addresses=[str(address) for address in addresses])
-        if self._quiet:
-            return
+        self._events.event("ready", conversation=self._conversation, addresses=[str(address) for address in addresses])
         for address in addresses:
             text = _("{conversation} is listening on {address} ({netcat})")
-            say(text.format(conversation=self._conversation, address=address, netcat=netcat(address)))
+            self._events.say(text.format(conversation=self._conversation, address=address, netcat=netcat(address)))
 
     def stopped(self, stats: prise.Stats) -> None:
         self.counted(asdict(stats), summary(stats))
 
     def counted(self, counts: dict[str, Any], in_words: str) -> None:
-        if self._json:
-            self._event("stopped", **counts)
-        if not self._quiet:
-            say(in_words)
-
-    def _event(self, name: str, **details: Any) -> None:
-        import json
-
-        click.echo(json.dumps({"event": name, **details}))
-        sys.stdout.flush()
+        self._events.event("stopped", **counts)
+        self._events.say(in_words)
 
 
 def summary(stats: prise.Stats) -> str:

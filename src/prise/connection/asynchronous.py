@@ -331,8 +331,10 @@ class AsyncConnection(SendingFiles):
         Raises HandoverError, HandoverRefused (it is still ours), HandoverUncertain (it is not), UsageError.
         """
         from prise.handover.channel import AsyncChannel, exchange_in_thread
+        from prise.handover.parcel import Parcel
 
-        parcel = await self._parcel(keep, relay)
+        await self._all_written()
+        parcel = Parcel(self, keep, relay)
         if isinstance(channel, AsyncChannel):
             await channel.give(parcel, state, timeout)
             return
@@ -359,12 +361,6 @@ class AsyncConnection(SendingFiles):
         sock = self._duplicate()
         self.parted()
         return Detached(sock, parted.pending)
-
-    async def _parcel(self, keep: bool, relay: bool) -> Any:
-        from prise.handover.parcel import Parcel
-
-        await self._all_written()
-        return Parcel(self, keep, relay)
 
     async def _all_written(self) -> None:
         """Waits until the peer has taken everything."""

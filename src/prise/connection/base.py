@@ -175,7 +175,7 @@ class BaseConnection(ABC):
         """`post` for a message that is encoded already (a broadcast encodes once for all).
 
         flush: writes within this call what the peer takes at once, rather than with all else that is posted in this turn
-        of the loop. For whoever has nothing more to say: a quarter less work for a message, and the first have it sooner.
+        of the loop. For whoever has nothing more to say: less work for each message, and the first have it sooner.
         """
 
     @property

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from prise.servers.control import Control
@@ -17,46 +17,35 @@ if TYPE_CHECKING:
     from prise.handover.succession import Succession
 
 
-@contextmanager
-def reloads_on_hangup(control: Control) -> Iterator[None]:
+def reloads_on_hangup(control: Control) -> AbstractContextManager[None]:
     """SIGHUP reads the certificates again, in this process or in its workers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, lambda number, frame: control.reload())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before or signal.SIG_DFL)
+    return _handled((signal.SIGHUP,), control.reload)
 
 
-@contextmanager
-def renews_on_signal(succession: Succession | None) -> Iterator[None]:
+def renews_on_signal(succession: Succession | None) -> AbstractContextManager[None]:
     """SIGUSR2 starts a new release, which takes over when it is ready."""
-    if succession is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGUSR2, lambda number, frame: succession.renew())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGUSR2, before or signal.SIG_DFL)
+    return _handled((signal.SIGUSR2,), succession.renew) if succession is not None else nullcontext()
 
 
-@contextmanager
-def drains_on_signals(control: Control, drain_time: float) -> Iterator[None]:
-    """SIGTERM and SIGINT drain; the second one cuts. Only where signals can be handled: in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def drains_on_signals(control: Control, drain_time: float) -> AbstractContextManager[None]:
+    """SIGTERM and SIGINT drain; the second one cuts."""
 
-    def handle(number: int, frame: object) -> None:
+    def drain() -> None:
         if control.draining:
             control.cut()
         else:
             control.drain(drain_time)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    return _handled((signal.SIGTERM, signal.SIGINT), drain)
+
+
+@contextmanager
+def _handled(numbers: Sequence[signal.Signals], react: Callable[[], object]) -> Iterator[None]:
+    """Does this for these signals. Only where signals can be handled: in the main thread; elsewhere nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda number, frame: react()) for number in numbers}
     try:
         yield
     finally:
