@@ -16,6 +16,7 @@ import pytest
 
 import prise
 from cli_process import PATIENCE, Running, Screen, argv, environment, run
+from handover_support import tcp_pair
 from peers import need
 from prise.errors import HandoverRefused, HandoverUncertain
 from prise.handover import Channel, Listener
@@ -47,16 +48,6 @@ def taking(path: str, *options: str) -> Iterator[Running]:
     with Running("take", path, *options) as take:
         take.err.expect("waiting for connections at")
         yield take
-
-
-@contextmanager
-def tcp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A peer, and our end of its connection."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        peer = socket.create_connection(server.getsockname(), timeout=PATIENCE)
-        ours, _ = server.accept()
-    with peer, ours:
-        yield peer, ours
 
 
 class Receiving:

@@ -11,13 +11,13 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import prise
+from handover_support import tcp_pair
 from prise import HandOver, HandoverError, Limits, handover
 from prise.handover import AsyncChannel, AsyncListener, Channel, Listener, Received, adopt
 from prise.layers.telnet import Telnet
@@ -31,16 +31,6 @@ def channels() -> Iterator[tuple[Channel, Channel]]:
     ours, theirs = Channel.pair()
     with ours, theirs:
         yield ours, theirs
-
-
-@contextmanager
-def tcp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A peer, and our end of its connection."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        peer = socket.create_connection(server.getsockname(), timeout=PATIENCE)
-        ours, _ = server.accept()
-    with peer, ours:
-        yield peer, ours
 
 
 def taking(channel: Channel) -> Any:

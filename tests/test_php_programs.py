@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from handover_support import tcp_pair
 from peers import need
 from php_support import ENVIRONMENT, ROOT, SOURCE
 from prise import handover
@@ -75,10 +76,7 @@ def php(code: str, **popen: Any) -> subprocess.Popen[bytes]:
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Two ends of a TCP connection: what changes hands, and the peer."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        far = socket.create_connection(server.getsockname(), timeout=SECONDS)
-        near, _ = server.accept()
-    with near, far:
+    with tcp_pair() as (far, near):
         yield near, far
 
 
