@@ -33,10 +33,14 @@ from prise.errors import (
     FrameError,
     HandoverError,
     HandshakeError,
+    LoginFailed,
     MessageTooLarge,
     MissingExtra,
+    NotFound,
     PeerError,
     PriseError,
+    ProtocolError,
+    Refused,
     ResolveError,
     SpellingError,
     TLSError,
@@ -59,6 +63,7 @@ from prise.framing import (
 )
 
 if TYPE_CHECKING:
+    from prise.protocols.opening import get, ls, open, put
     from prise.relay.relay import Relay
     from prise.servers.server import Server, listen, serve
     from prise.tls import TLS
@@ -88,13 +93,17 @@ __all__ = [
     "Limits",
     "Lines",
     "Listener",
+    "LoginFailed",
     "MessageTooLarge",
     "MissingExtra",
     "Multiplex",
     "Netstring",
+    "NotFound",
     "PeerError",
     "Prefixed",
     "PriseError",
+    "ProtocolError",
+    "Refused",
     "Relay",
     "ResolveError",
     "Retry",
@@ -110,9 +119,13 @@ __all__ = [
     "broadcast",
     "connect",
     "framing_of",
+    "get",
     "json",
     "listen",
+    "ls",
     "msgpack",
+    "open",
+    "put",
     "serve",
     "text",
 ]
@@ -128,6 +141,10 @@ def __getattr__(name: str) -> Any:
         from prise.relay.relay import Relay
 
         return globals().setdefault(name, Relay)
+    if name in ("open", "get", "put", "ls"):
+        from prise.protocols import opening
+
+        return globals().setdefault(name, getattr(opening, name))
     if name == "TLS":
         from prise.tls import TLS
 

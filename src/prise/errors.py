@@ -10,8 +10,12 @@
     │   │   ├── HandoverRefused    the other process said no: it is still ours    exit code 4
     │   │   ├── HandoverProtocolError  what arrived is no handover                exit code 1
     │   │   └── HandoverUncertain  no answer came: we have let go of it           exit code 8
+    │   ├── Refused                a server understood, and said no               exit code 1
+    │   │   ├── LoginFailed        to this user and password                      exit code 7
+    │   │   └── NotFound           there is no such thing
     │   └── FrameError             the bytes are not what the framing allows      exit code 1
     │       ├── MessageTooLarge    a message passed the size limit
+    │       ├── ProtocolError      an answer that the protocol does not know
     │       └── HandshakeError     a layer (WebSocket, a proxy) could not be set up
     │           └── TLSError       nor could TLS: certificate, name, version      exit code 6
     └── UsageError                 what the caller did                            exit code 2
@@ -118,6 +122,31 @@ class ConnectionLost(PeerError, ConnectionError):
     exit_code = 8
 
 
+class Refused(PeerError):
+    """A server understood what was asked and said no. `code` and `words` are its own.
+
+    code: as the protocol writes it ("550", "NO", "-ERR"; "" where it has none). words: one line or several, without
+    characters that would move a terminal's cursor.
+    """
+
+    def __init__(
+        self, reason: str = "the server said: {code} {words}", /, *, code: str = "", words: str = "", **rest: Any
+    ) -> None:
+        super().__init__(reason, **rest, code=code, words=words)
+        self.code = code
+        self.words = words
+
+
+class LoginFailed(Refused):
+    """The server does not let this user in with this password, or by this way of logging in."""
+
+    exit_code = 7
+
+
+class NotFound(Refused):
+    """What was asked for is not there: a file, an article, a mailbox."""
+
+
 class FrameError(PeerError):
     """The bytes that arrived are not a message in this framing.
 
@@ -133,6 +162,10 @@ class FrameError(PeerError):
 
 class MessageTooLarge(FrameError):
     """A message is longer than the limit allows. The connection cannot go on: where the next message begins is unknown."""
+
+
+class ProtocolError(FrameError):
+    """What a server answered is not what the protocol allows. The conversation cannot go on: who knows what comes next."""
 
 
 class HandshakeError(FrameError):

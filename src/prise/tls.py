@@ -115,6 +115,11 @@ class TLS:
             raise UsageError("this ssl.SSLContext is for servers; a client needs one made with ssl.PROTOCOL_TLS_CLIENT")
         return _Client(self, name)
 
+    def resuming(self, connection: Any) -> Resuming:
+        """For `start_tls` on another connection to the same server: it goes on with the TLS session of `connection`, as FTP
+        servers demand of their data connections. On it we are the client, whoever has connected."""
+        return Resuming(self, connection)
+
     def reload(self) -> None:
         """Reads all files again, for the handshakes to come. Raises what the constructor raises; then all stays as it was."""
         if self._own is None:
@@ -211,19 +216,37 @@ class _Server:
 
 
 class _Client:
-    """Makes the layers of a client that wants to reach `name`."""
+    """Makes the layers of a client that wants to reach `name`. first: a connection whose TLS session is resumed."""
 
-    __slots__ = ("name", "reload", "tls")
+    __slots__ = ("first", "name", "reload", "tls")
 
-    def __init__(self, tls: TLS, name: str) -> None:
+    def __init__(self, tls: TLS, name: str, first: Any = None) -> None:
         self.tls = tls
         self.name = name
+        self.first = first
         self.reload = tls.reload
 
     def __call__(self) -> Layer:
         context = self.tls._client
         assert context is not None
-        return TLSLayer(context, server=False, name=self.name, pins=self.tls._pins)
+        session = None if self.first is None else self.first._pipeline.tls_session
+        return TLSLayer(context, server=False, name=self.name, pins=self.tls._pins, session=session)
+
+
+class Resuming:
+    """What `TLS.resuming` gives."""
+
+    def __init__(self, tls: TLS, first: Any) -> None:
+        self._tls, self._first = tls, first
+
+    def client(self, host: str) -> LayerFactory:
+        factory = self._tls.client(host)
+        assert isinstance(factory, _Client)
+        return _Client(self._tls, factory.name, self._first)
+
+    def server(self) -> LayerFactory:
+        """The other side has connected, to a place that it was told: it is still the server, of the host we dialled."""
+        return self.client(self._first._dialled.host or "localhost")
 
 
 def check_name(host: str) -> str:

@@ -74,13 +74,20 @@ class TLSLayer(Layer):
     name: ClassVar[str] = "tls"
 
     def __init__(
-        self, context: ssl.SSLContext, *, server: bool, name: str | None = None, pins: tuple[str, ...] = ()
+        self,
+        context: ssl.SSLContext,
+        *,
+        server: bool,
+        name: str | None = None,
+        pins: tuple[str, ...] = (),
+        session: ssl.SSLSession | None = None,
     ) -> None:
         self.ready = False
         self._context = context
         self._server = server
         self._server_name = name
         self._pins = pins
+        self._session = session
         self._incoming = ssl.MemoryBIO()  # bound: one read, and one record that is not complete
         self._outgoing = ssl.MemoryBIO()  # bound: what was sent since `output`, and answers to one read
         self._object: Any = None
@@ -91,7 +98,11 @@ class TLSLayer(Layer):
 
     def begin(self, ends: Ends) -> None:
         self._object = self._context.wrap_bio(
-            self._incoming, self._outgoing, server_side=self._server, server_hostname=self._server_name
+            self._incoming,
+            self._outgoing,
+            server_side=self._server,
+            server_hostname=self._server_name,
+            session=self._session,
         )
         if not self._server:
             self._shake_hands()
@@ -228,6 +239,12 @@ class TLSLayer(Layer):
             self._object.unwrap()
         except ssl.SSLError:
             pass  # usually SSLWantReadError: the peer's close_notify is not here yet, and `receive` waits for it
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """The TLS session, for another layer to resume (with TLS 1.3: once the server has sent a ticket)."""
+        found: ssl.SSLSession | None = None if self._object is None else self._object.session
+        return found
 
     # -- What is known -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,196 @@
+"""Answers that come bit by bit: `Stream` (items) and `Content` (bytes) for `for`, and the same with Async before for `async for`.
+
+Nothing is held but what one read of the network has brought. Until one is at its end, or closed, its session does nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from prise.errors import PriseError
+from prise.protocols.steps import Flow, Steps
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MOST_SKIPPED = 1024 * 1024
+"""Bytes of an answer that is left in the middle which are read away; of a longer one, the session is closed instead."""
+
+
+def completed(coroutine: Coroutine[Any, Any, R]) -> R:
+    """The result of a coroutine over blocking links: they never suspend, so it ends within its first step."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: R = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a blocking session was suspended")
+
+
+class _Streamed(Generic[T]):
+    """What both colours share: the procedure that begins the answer, then the steps that produce its items.
+
+    size, name, kind: see `Flow`; known once it has begun.
+    """
+
+    def __init__(self, session: Any, steps: Steps[Flow[T]]) -> None:
+        self._session = session
+        self._first: Steps[Flow[T]] | None = steps
+        self._steps: Steps[None] | None = None
+        self._items: deque[T] = deque()
+        self.size: int | None = None
+        self.name: str | None = None
+        self.kind: str | None = None
+
+    async def _begin(self) -> None:
+        first, self._first = self._first, None
+        if first is None:
+            return
+        flow: Flow[T] = await self._session._begin(first)
+        self.size, self.name, self.kind = flow.size, flow.name, flow.kind
+        self._steps = flow.steps
+        self._session._stream = self
+
+    async def _next(self) -> T:
+        """The next item. Raises StopAsyncIteration behind the last."""
+        if self._first is not None:
+            await self._begin()
+        while not self._items:
+            if self._steps is None:
+                raise StopAsyncIteration
+            try:
+                values = await self._session._mover.next_items(self._steps)
+            except BaseException:
+                await self._end()
+                raise
+            if values is None:
+                await self._end()
+            else:
+                self._items.extend(values)
+        return self._items.popleft()
+
+    async def _end(self) -> None:
+        self._steps = None
+        if self._session._stream is self:
+            self._session._stream = None
+            if self._session.alone:
+                await self._session._close()
+
+    async def _leave(self) -> None:
+        """Leaves it in the middle: a short rest is read away, at a long one the session ends."""
+        if self._first is not None:
+            self._first.close()
+            self._first = None
+        self._items.clear()
+        mover, steps = self._session._mover, self._steps
+        if steps is None:
+            return
+        begun = mover.received
+        try:
+            while mover.received - begun < MOST_SKIPPED and not self._session.alone:
+                if await mover.next_items(steps) is None:
+                    return
+            mover.break_off()
+        except PriseError:
+            pass  # the session says so at its next use
+        finally:
+            steps.close()
+            await self._end()
+
+
+class Stream(_Streamed[T]):
+    """Items to iterate over. Also a context manager; `close()` leaves it early."""
+
+    def __init__(self, session: Any, steps: Steps[Flow[T]]) -> None:
+        super().__init__(session, steps)
+        completed(self._begin())  # a no of the server is raised by the call, not by the first item
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._items:
+            return self._items.popleft()
+        try:
+            return completed(self._next())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Leaves it; harmless at its end."""
+        completed(self._leave())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Content(Stream[bytes]):
+    """Bytes, piece by piece. size: in bytes, None where the server does not say."""
+
+    def read(self) -> bytes:
+        """All of it, in memory."""
+        return b"".join(self)
+
+    def save(self, path: str | os.PathLike[str], append: bool = False) -> int:
+        """Writes all of it to a file; returns how many bytes that were. append: behind what the file holds (a resumed get)."""
+        with Path(path).open("ab" if append else "wb") as file:
+            return sum(file.write(piece) for piece in self)
+
+
+class AsyncStream(_Streamed[T]):
+    """Items to iterate over with `async for`. `await` it to have it begin (and `size`); also an async context manager."""
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self._begun().__await__()
+
+    async def _begun(self) -> Self:
+        await self._begin()
+        return self
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._items:
+            return self._items.popleft()
+        return await self._next()
+
+    async def close(self) -> None:
+        """Leaves it; harmless at its end."""
+        await self._leave()
+
+    async def __aenter__(self) -> Self:
+        await self._begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AsyncContent(AsyncStream[bytes]):
+    """Bytes, piece by piece. size: in bytes, None where the server does not say."""
+
+    async def read(self) -> bytes:
+        """All of it, in memory."""
+        return b"".join([piece async for piece in self])
+
+    async def save(self, path: str | os.PathLike[str], append: bool = False) -> int:
+        """Writes all of it to a file; returns how many bytes that were. append: behind what the file holds."""
+        written = 0
+        with Path(path).open("ab" if append else "wb") as file:  # noqa: ASYNC230 - a local file, piece by piece
+            async for piece in self:
+                written += file.write(piece)
+        return written

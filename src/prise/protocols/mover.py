@@ -1,0 +1,254 @@
+"""Moves the bytes of a talk: takes the steps of its procedures (steps.py), and does them on connections of prise.
+
+Written once, as coroutines. What really waits are the `Link`s below it: on a blocking connection their methods never suspend,
+so the coroutine runs to its end when it is first stepped, and no event loop is needed.
+
+Time: a server has `timeout` seconds for each answer, however many pieces it comes in, and in a long one for each further
+KiB: a byte now and then is not progress. The time that the caller takes to use what he got does not count.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import Any
+
+from prise.address import Address
+from prise.clients.connect import CLIENT_LIMITS, Connector, connect
+from prise.errors import PriseError, TooSlow, UsageError
+from prise.framing import Chunks
+from prise.protocols.steps import MAIN, Accept, Close, Dial, Items, Listen, Receive, Send, StartTLS, Step, Steps
+from prise.protocols.target import Target
+from prise.tls import TLS
+
+PROGRESS = 1024
+"""Bytes that count as progress: with them a server's time begins anew."""
+
+MOST_LINKS = 16
+
+
+class Link(ABC):
+    """One connection, in either colour."""
+
+    @property
+    @abstractmethod
+    def connection(self) -> Any:
+        """The prise connection."""
+
+    @abstractmethod
+    async def send(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    async def receive(self, seconds: float | None) -> bytes: ...
+
+    @abstractmethod
+    async def start_tls(self, tls: Any, name: str) -> None: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    def abort(self) -> None:
+        """Cuts it, without a word and without waiting."""
+        self.connection.abort()
+
+
+class Links(ABC):
+    """How connections are made in one colour."""
+
+    @abstractmethod
+    async def dial(self, connector: Connector) -> Link: ...
+
+    @abstractmethod
+    async def listen(self, host: str) -> Address: ...
+
+    @abstractmethod
+    async def accept(self, seconds: float | None) -> Link: ...
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stops listening."""
+
+
+class Mover:
+    """The connections of one session, and what runs over them.
+
+    received: bytes that came in all, on all links. usable: False once a procedure has broken off, so that nobody knows what the
+    server would say next.
+    """
+
+    def __init__(
+        self,
+        links: Links,
+        target: Target,
+        address: Address | None,
+        tls: TLS | None,
+        via: Any,
+        timeout: float | None,
+    ) -> None:
+        """address: where to connect in place of the URL's host and port, any address of prise's."""
+        self._make = links
+        self._target = target
+        self._address = address
+        self._tls = tls
+        self._via = via
+        self.timeout = timeout
+        self._links: dict[int, Link] = {}
+        self._number = MAIN
+        self.received = 0
+        self.usable = True
+        self._waited = 0.0  # seconds, for the answer that is awaited
+        self._progress = 0  # bytes of it
+
+    @property
+    def tls(self) -> TLS:
+        """What is trusted; made when it is needed, since reading the system's certificates takes 20 ms."""
+        self._tls = self._tls or TLS()
+        return self._tls
+
+    @property
+    def main(self) -> Any:
+        """The connection of the main link."""
+        return self._links[MAIN].connection
+
+    async def open(self) -> None:
+        """Connects the main link, and encrypts it where the URL says so."""
+        await self._dial(self._target.port)
+        if self._target.tls and self.main.tls is None:
+            await self._start_tls(MAIN)
+
+    async def run(self, steps: Steps[Any]) -> Any:
+        """Runs a procedure that gives one result."""
+        values = await self._advance(steps)
+        assert not isinstance(values, Items), "a procedure with items is run by `next_items`"
+        return values
+
+    async def next_items(self, steps: Steps[None]) -> Any:
+        """Runs a procedure until it gives items; None at its end."""
+        values = await self._advance(steps)
+        return values.values if isinstance(values, Items) else None
+
+    async def _advance(self, steps: Steps[Any]) -> Any:
+        """Until there are items or a result. Whatever breaks off in the middle leaves the session of no use."""
+        if not self.usable:
+            raise UsageError(
+                "this session broke off in the middle of an answer and is closed: open another one", peer=self._target
+            )
+        answer: Any = None
+        error: PriseError | None = None
+        talked = False
+        self._waited, self._progress = 0.0, 0
+        try:
+            while True:
+                try:
+                    step = steps.throw(error) if error is not None else steps.send(answer)
+                except StopIteration as end:
+                    return end.value
+                if isinstance(step, Items):
+                    return step
+                talked = True
+                answer, error = None, None
+                try:
+                    answer = await self._do(step)
+                except PriseError as failure:
+                    failure.peer = failure.peer or self._target
+                    error = failure
+        except PriseError as failure:
+            if talked and not is_harmless(failure):
+                self.break_off()
+            raise
+        except BaseException:  # Ctrl-C, a cancelled task, a mistake
+            self.break_off()
+            raise
+
+    async def _do(self, step: Step) -> Any:
+        if step is None:
+            return await self._receive(MAIN, None)
+        if isinstance(step, bytes):
+            self._waited, self._progress = 0.0, 0
+            return await self._links[MAIN].send(step)
+        match step:
+            case Send(data, link):
+                self._waited, self._progress = 0.0, 0
+                return await self._links[link].send(data)
+            case Receive(seconds, link):
+                return await self._receive(link, seconds)
+            case StartTLS(link):
+                return await self._start_tls(link)
+            case Dial(port):
+                return await self._dial(port)
+            case Listen():
+                host = self.main.local.host or "127.0.0.1"
+                return await self._make.listen(host)
+            case Accept():
+                return self._keep(await self._make.accept(self.timeout))
+            case Close(link):
+                return await self._links.pop(link).close()
+        raise TypeError(f"{step!r} is no step")
+
+    async def _receive(self, link: int, seconds: float | None) -> bytes | None:
+        patience = seconds
+        if seconds is None and self.timeout is not None:
+            patience = max(self.timeout - self._waited, 0.001)
+        begun = time.monotonic()
+        try:
+            data = await self._links[link].receive(patience)
+        except TooSlow as error:
+            if seconds is not None:
+                return None
+            raise TooSlow(
+                "the server did not answer within {seconds:g} s",
+                operation="receive",
+                peer=self._target,
+                seconds=self.timeout,
+            ) from error
+        size = len(data)
+        self.received += size
+        if seconds is None:
+            self._waited += time.monotonic() - begun
+            self._progress += size
+            if self._progress >= PROGRESS:
+                self._waited, self._progress = 0.0, 0
+        return data
+
+    async def _dial(self, port: int) -> int:
+        first = not self._links
+        address = self._address if first and self._address is not None else None
+        if address is None:
+            # A second link goes to the host that the first one reached, whatever a server says (RFC 2577 §3).
+            host = self._target.host
+            address = Address("tcp", host, port)
+            if not first and not self._via and self._address is None and self.main.peer.host is not None:
+                address = Address("tcp", self.main.peer.host, port)
+        connector = connect(
+            address, framing=Chunks(), timeout=self.timeout, limits=CLIENT_LIMITS, tls=self._tls, via=self._via
+        )
+        return self._keep(await self._make.dial(connector))
+
+    def _keep(self, link: Link) -> int:
+        number = self._number
+        self._number += 1
+        self._links[number] = link
+        return number
+
+    async def _start_tls(self, link: int) -> None:
+        tls: Any = self.tls if link == MAIN else self.tls.resuming(self.main)
+        await self._links[link].start_tls(tls, self._target.host)
+
+    def break_off(self) -> None:
+        """Cuts everything: nobody knows what would come next."""
+        self.usable = False
+        for link in self._links.values():
+            link.abort()
+
+    async def close(self) -> None:
+        """Closes all links."""
+        await self._make.close()
+        for number in sorted(self._links, reverse=True):
+            await self._links.pop(number).close()
+
+
+def is_harmless(error: PriseError) -> bool:
+    """True for errors after which the session goes on as before: a no of the server, and calls that were wrong."""
+    from prise.errors import Refused
+
+    return isinstance(error, Refused | UsageError)

@@ -1,0 +1,279 @@
+"""POP3 (RFC 1939; CAPA RFC 2449, STLS RFC 2595, AUTH RFC 5034): a mailbox that is emptied, or only read, from the front.
+
+    with prise.open("pop3s://ada@mail.example.org/") as box:
+        for message in box.list():
+            print(message.name, message.size, message.facts["uid"])
+        box.get("3").save("3.eml")
+
+A message's number holds for one session; its uid holds for good. Nothing is deleted but by `delete`, and only when the session
+ends without an error: after one, the server is told to forget it (RSET).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from hashlib import md5
+from typing import NamedTuple
+
+from prise.errors import LoginFailed, NotFound, ProtocolError, Refused, Unsupported, UsageError
+from prise.protocols.credentials import Login
+from prise.protocols.entry import Entry
+from prise.protocols.sasl import Exchange, choose
+from prise.protocols.session import AsyncSession, Session, content, procedure, streaming
+from prise.protocols.source import Data
+from prise.protocols.steps import Flow, Items, Steps
+from prise.protocols.talk import HIDDEN, Talk, cleaned
+from prise.protocols.target import decoded
+
+MOST_MESSAGES = 1_000_000
+"""Entries of one mailbox's lists."""
+
+_APOP = re.compile(r"<[^<>\s]+@[^<>\s]+>")
+
+
+class Stat(NamedTuple):
+    """messages: how many; size: bytes of all."""
+
+    messages: int
+    size: int
+
+
+class POP3Talk(Talk):
+    """capabilities: what CAPA said, by name, with its arguments; empty where the server knows no CAPA."""
+
+    logs_in = True
+    options_known = ("mechanism",)
+
+    capabilities: dict[str, list[str]]
+    greeting = ""
+
+    # -- coming and going ----------------------------------------------------------------------------------------------
+
+    def hello(self) -> Steps[None]:
+        self.greeting = yield from self._answer("the greeting")
+        self.capabilities = yield from self._capa()
+        policy = self.policy(login=True)
+        if not self.encrypted and policy != "never":
+            if "STLS" in self.capabilities:
+                yield from self._command("STLS")
+                yield from self.start_tls()
+                self.capabilities = yield from self._capa()  # what was said in clear may have been anybody's
+            elif policy == "required":
+                raise self.must_encrypt()
+        login = self.login()
+        assert login is not None  # a protocol that logs in has one, or has raised
+        yield from self._log_in(login)
+
+    def bye(self) -> Steps[None]:
+        if self.failed:
+            yield from self._command("RSET")
+        yield from self._command("QUIT")
+
+    def _log_in(self, login: Login) -> Steps[None]:
+        wanted = self.options.more.get("mechanism")
+        mechanism = choose(self.capabilities.get("SASL", []), login, self.encrypted, wanted)
+        challenge = _APOP.search(self.greeting)
+        try:
+            if mechanism is not None and (wanted or self.encrypted or not mechanism.tells or challenge is None):
+                yield from self._authenticate(mechanism.name, mechanism.exchange(login, self.target.host))
+            elif wanted or login.token:
+                raise LoginFailed(
+                    "the server does not offer this way of logging in: {wanted}", wanted=wanted or "OAuth 2.0"
+                )
+            elif challenge is not None and not self.encrypted:
+                # MD5 is weak (RFC 6151), so through TLS the password itself is the better way.
+                digest = md5(challenge.group().encode() + login.password.encode()).hexdigest()
+                yield from self._command(f"APOP {login.user} {digest}", f"APOP {login.user} {HIDDEN}")
+            else:
+                yield from self._command(f"USER {login.user}")
+                yield from self._command(f"PASS {login.password}", f"PASS {HIDDEN}")
+        except LoginFailed:
+            raise
+        except Refused as error:
+            raise LoginFailed(operation="login", peer=self.target, code=error.code, words=error.words) from None
+
+    def _authenticate(self, name: str, exchange: Exchange) -> Steps[None]:
+        from base64 import b64decode, b64encode
+
+        first = next(exchange)
+        initial = "" if first is None else f" {b64encode(first).decode() or '='}"
+        yield from self.say(f"AUTH {name}{initial}", f"AUTH {name}{f' {HIDDEN}' if initial else ''}")
+        while (line := (yield from self.hear())).startswith("+") and not line.startswith("+OK"):
+            try:
+                answer = exchange.send(b64decode(line[2:]))
+            except StopIteration:
+                answer = b""
+            except ValueError:
+                raise ProtocolError("the server's challenge is not in base64", operation="AUTH") from None
+            yield from self.say(b64encode(answer or b""), HIDDEN)
+        self._ok(line, "AUTH")
+
+    def _capa(self) -> Steps[dict[str, list[str]]]:
+        yield from self.say("CAPA")
+        if not (yield from self.hear()).startswith("+OK"):
+            return {}
+        lines = yield from self._lines(1000)
+        words = [line.split() for line in lines if line]
+        return {word[0].upper(): word[1:] for word in words if word}
+
+    # -- one command, one answer ---------------------------------------------------------------------------------------
+
+    def _command(self, line: str, shown: str | None = None) -> Steps[str]:
+        yield from self.say(line, shown)
+        return (yield from self._answer(line.partition(" ")[0]))
+
+    def _answer(self, operation: str) -> Steps[str]:
+        return self._ok((yield from self.hear()), operation)
+
+    def _ok(self, line: str, operation: str, kind: type[Refused] = Refused) -> str:
+        """What comes behind +OK."""
+        status, _, words = line.partition(" ")
+        if status == "+OK":
+            return words
+        if status != "-ERR":
+            raise ProtocolError(
+                "the answer is neither +OK nor -ERR: {line!r}", operation=operation, line=cleaned(line[:80])
+            )
+        raise kind(operation=operation, peer=self.target, code=status, words=cleaned(words))
+
+    def _lines(self, most: int = MOST_MESSAGES) -> Steps[list[str]]:
+        found: list[str] = []
+        while (lines := (yield from self.reader.dotted_lines())) is not None:
+            found += [line.decode(errors="surrogateescape") for line in lines]
+            if len(found) > most:
+                raise ProtocolError("the list has more than {limit} lines", limit=most)
+        return found
+
+    def _numbered(self, command: str) -> Steps[dict[int, str]]:
+        yield from self._command(command)
+        lines = yield from self._lines()
+        try:
+            return {int(number): rest for number, _, rest in (line.partition(" ") for line in lines)}
+        except ValueError:
+            raise ProtocolError("a line of the list has no number", operation=command) from None
+
+    # -- what is there -------------------------------------------------------------------------------------------------
+
+    @procedure
+    def stat(self) -> Steps[Stat]:
+        """How many messages there are, and of how many bytes."""
+        words = (yield from self._command("STAT")).split()
+        try:
+            return Stat(int(words[0]), int(words[1]))
+        except (IndexError, ValueError):
+            raise ProtocolError("the answer has no two numbers", operation="STAT") from None
+
+    @procedure
+    def sizes(self) -> Steps[dict[int, int]]:
+        """number -> bytes."""
+        found = yield from self._numbered("LIST")
+        try:
+            return {number: int(size.split()[0]) for number, size in found.items()}
+        except (IndexError, ValueError):
+            raise ProtocolError("a line of the list has no size", operation="LIST") from None
+
+    @procedure
+    def uids(self) -> Steps[dict[int, str]]:
+        """number -> uid, which stays the same as long as the message is there. Raises Refused where the server has none."""
+        return (yield from self._numbered("UIDL"))
+
+    @streaming
+    def list(self, name: str | None = None) -> Steps[Flow[Entry]]:
+        """The messages: name is the number, size in bytes, facts["uid"]."""
+        sizes = yield from self.sizes.steps()
+        try:
+            uids = yield from self.uids.steps()
+        except Refused:
+            uids = {}  # UIDL is optional
+        entries = [
+            Entry(str(number), "message", size=size, facts={"uid": uids[number]} if number in uids else {})
+            for number, size in sizes.items()
+        ]
+
+        def told() -> Steps[None]:
+            yield Items(entries)
+
+        return Flow(told(), len(entries))
+
+    @procedure
+    def new(self, seen: Collection[str]) -> Steps[dict[int, str]]:
+        """number -> uid of the messages whose uid is not among those seen (see `prise.protocols.seen`)."""
+        uids = yield from self.uids.steps()
+        known = frozenset(seen)
+        return {number: uid for number, uid in uids.items() if uid not in known}
+
+    # -- one message ---------------------------------------------------------------------------------------------------
+
+    @content
+    def get(self, name: str | int | None = None) -> Steps[Flow[bytes]]:
+        """A message, whole, as it was mailed (RFC 5322, lines end in CR LF). It stays in the mailbox.
+
+        name: its number, or its uid; None: the one that the URL names. size: as the server counts; some count otherwise.
+        """
+        number = yield from self._number_of(name)
+        size = yield from self._size_of(number)
+        yield from self._fetch(f"RETR {number}")
+        return Flow(self._pieces(), size, f"{number}.eml", "message/rfc822")
+
+    @content
+    def top(self, name: str | int, lines: int = 0) -> Steps[Flow[bytes]]:
+        """A message's header, and so many lines of its body."""
+        number = yield from self._number_of(name)
+        yield from self._fetch(f"TOP {number} {int(lines)}")
+        return Flow(self._pieces(), None, f"{number}.eml", "message/rfc822")
+
+    @procedure
+    def delete(self, name: str | int) -> Steps[None]:
+        """Has a message deleted when the session ends, see above."""
+        number = yield from self._number_of(name)
+        yield from self._fetch(f"DELE {number}")
+
+    @procedure
+    def reset(self) -> Steps[None]:
+        """Nothing will be deleted after all."""
+        yield from self._command("RSET")
+
+    @procedure
+    def noop(self) -> Steps[None]:
+        """Shows the server that we are still here."""
+        yield from self._command("NOOP")
+
+    @procedure
+    def put(self, name: str | None, data: Data) -> Steps[None]:
+        """POP3 cannot: raises Unsupported."""
+        raise Unsupported("POP3 only fetches: mail is sent by smtp:, and put into a mailbox by imap:")
+        yield
+
+    def _fetch(self, command: str) -> Steps[None]:
+        yield from self.say(command)
+        self._ok((yield from self.hear()), command, NotFound)
+
+    def _pieces(self) -> Steps[None]:
+        while (text := (yield from self.reader.dotted())) is not None:
+            yield Items((text,))
+
+    def _size_of(self, number: int) -> Steps[int | None]:
+        yield from self.say(f"LIST {number}")
+        words = self._ok((yield from self.hear()), f"RETR {number}", NotFound).split()
+        return int(words[1]) if len(words) > 1 and words[1].isdecimal() else None
+
+    def _number_of(self, name: str | int | None) -> Steps[int]:
+        text = decoded(self.target.place) if name is None else str(name)
+        if not text:
+            raise UsageError("which message? example: {example}", example=f"{self.target}1")
+        if text.isdecimal() and len(text) < 10:
+            return int(text)
+        uid = text.removeprefix("uid:")
+        for number, known in (yield from self.uids.steps()).items():
+            if known == uid:
+                return number
+        raise NotFound("no message here has the uid {uid}", peer=self.target, uid=uid)
+
+
+class POP3(POP3Talk, Session):
+    """A blocking POP3 session."""
+
+
+class AsyncPOP3(POP3Talk, AsyncSession):
+    """An asynchronous POP3 session."""

@@ -1,0 +1,97 @@
+"""Ways of logging in that SMTP, IMAP, POP3 and NNTP share (SASL, RFC 4422), as generators without I/O.
+
+    mechanism = choose(["PLAIN", "CRAM-MD5"], login, encrypted=True)       the best that both sides know
+    exchange = mechanism.exchange(login, host)                             yields answers, is sent challenges: bytes both
+    first = next(exchange)                                                 None: the server speaks first
+
+What is in base64, and on which line, is each protocol's own business.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Generator, Iterable
+from hashlib import md5
+from typing import NamedTuple
+
+from prise.errors import UsageError
+from prise.protocols.credentials import Login
+
+Exchange = Generator["bytes | None", bytes, None]
+
+
+class Mechanism(NamedTuple):
+    """name: as servers list it. exchange: the generator. tells: it shows the password to the server (and, in clear, to all)."""
+
+    name: str
+    exchange: Callable[[Login, str], Exchange]
+    tells: bool
+    token: bool = False
+
+
+def _plain(login: Login, host: str) -> Exchange:
+    """RFC 4616."""
+    yield b"\0" + login.user.encode() + b"\0" + login.password.encode()
+
+
+def _login(login: Login, host: str) -> Exchange:
+    """Never a standard, always there: the server asks for the user, then for the password."""
+    yield None
+    yield login.user.encode()
+    yield login.password.encode()
+
+
+def _cram_md5(login: Login, host: str) -> Exchange:
+    """RFC 2195. The password itself stays here, but MD5 is weak: only in clear is it better than PLAIN."""
+    challenge = yield None
+    digest = hmac.new(login.password.encode(), challenge, md5).hexdigest()
+    yield login.user.encode() + b" " + digest.encode()
+
+
+def _xoauth2(login: Login, host: str) -> Exchange:
+    """As Google and Microsoft ask for it. A challenge in return is an error in JSON, which wants an empty answer."""
+    yield b"user=" + login.user.encode() + b"\1auth=Bearer " + login.password.encode() + b"\1\1"
+    yield b""
+
+
+def _oauthbearer(login: Login, host: str) -> Exchange:
+    """RFC 7628."""
+    yield (
+        b"n,a="
+        + login.user.encode()
+        + b",\1host="
+        + host.encode()
+        + b"\1auth=Bearer "
+        + login.password.encode()
+        + b"\1\1"
+    )
+    yield b"\1"
+
+
+MECHANISMS = (
+    Mechanism("OAUTHBEARER", _oauthbearer, tells=True, token=True),
+    Mechanism("XOAUTH2", _xoauth2, tells=True, token=True),
+    Mechanism("PLAIN", _plain, tells=True),
+    Mechanism("LOGIN", _login, tells=True),
+    Mechanism("CRAM-MD5", _cram_md5, tells=False),
+)
+"""Best first. Through TLS PLAIN is better than CRAM-MD5, for which a server must keep the password itself."""
+
+
+def choose(offered: Iterable[str], login: Login, encrypted: bool, wanted: str | None = None) -> Mechanism | None:
+    """The mechanism to use; None where no mechanism that the server offers will do. wanted: this one and no other.
+
+    In clear the password itself is shown only if nothing else is offered (that it may be was decided before).
+    """
+    names = {name.upper() for name in offered}
+    if wanted is not None:
+        known = {mechanism.name: mechanism for mechanism in MECHANISMS}
+        if wanted.upper() not in known:
+            raise UsageError(
+                "the way of logging in is one of {known}, not {wanted}", known=", ".join(known), wanted=wanted
+            )
+        return known[wanted.upper()] if wanted.upper() in names else None
+    fitting = [each for each in MECHANISMS if each.name in names and each.token == login.token]
+    if not encrypted:
+        fitting.sort(key=lambda each: each.tells)
+    return fitting[0] if fitting else None

@@ -1,0 +1,87 @@
+"""What `put` takes: bytes, text, a file, or pieces that somebody makes; and how long it is, where that is known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from prise.errors import UsageError
+
+PIECE = 256 * 1024
+"""Bytes of a file that are read at once."""
+
+Data: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str] | Source | Iterable[bytes] | Any"
+"""bytes; a str is text (UTF-8); a path is a file; an open file (binary); or an iterable of bytes."""
+
+
+class Source:
+    """Pieces of bytes, to be read once. size: of all, None where it is not known. name: of the file, None likewise."""
+
+    def __init__(self, pieces: Iterable[bytes], size: int | None = None, name: str | None = None) -> None:
+        self._pieces = pieces
+        self.size = size
+        self.name = name
+
+    @classmethod
+    def of(cls, data: Data, offset: int = 0) -> Source:
+        """From anything that `put` takes. offset: bytes of it to leave out. Raises UsageError, and OSError for a file."""
+        if isinstance(data, Source) and not offset:
+            return data
+        if isinstance(data, str):
+            data = data.encode()
+        if isinstance(data, bytes | bytearray | memoryview):
+            rest = bytes(data)[offset:]
+            return cls((rest,), len(rest))
+        if isinstance(data, os.PathLike):
+            path = Path(data)
+            size = path.stat().st_size if path.is_file() else None
+            return cls(_read_path(path, offset), None if size is None else max(size - offset, 0), path.name)
+        if hasattr(data, "read"):
+            return cls(_read_file(data, offset), _size_of(data, offset))
+        if isinstance(data, Iterable):
+            pieces: Any = data
+            return cls(_skip(pieces, offset))
+        raise UsageError(
+            "what is sent is bytes, text, a path, an open file or an iterable of bytes, not {kind}",
+            kind=type(data).__name__,
+        )
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._pieces)
+
+    def read(self) -> bytes:
+        """All of it: for messages, which are sent after a look at them."""
+        return b"".join(self)
+
+
+def _read_path(path: Path, offset: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from _read_file(file, offset)
+
+
+def _read_file(file: Any, offset: int) -> Iterator[bytes]:
+    if offset:
+        file.seek(offset, os.SEEK_CUR)
+    while piece := file.read(PIECE):
+        if isinstance(piece, str):
+            raise UsageError("the file is open for text; open it with mode 'rb'")
+        yield piece
+
+
+def _size_of(file: Any, offset: int) -> int | None:
+    try:
+        here = file.tell()
+        end = file.seek(0, os.SEEK_END)
+        file.seek(here)
+    except (AttributeError, OSError, ValueError):
+        return None
+    return max(int(end) - int(here) - offset, 0)
+
+
+def _skip(pieces: Iterable[bytes], offset: int) -> Iterator[bytes]:
+    for piece in pieces:
+        if offset < len(piece):
+            yield piece[offset:]
+        offset = max(offset - len(piece), 0)
