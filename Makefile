@@ -83,6 +83,6 @@ $(VENV)/.ready-dev: requirements/dev.txt pyproject.toml $(VENV)/.created
 	@$(install)
 	@touch $@ $(VENV)/.ready-run  # it holds all of run.txt
 
-$(VENV)/.ready-programs: tests/debian-packages.txt $(VENV)/.created
+$(VENV)/.ready-programs: tests/debian-packages.txt tests/debian-unpacked.txt scripts/test-programs $(VENV)/.created
 	@scripts/test-programs
 	@touch $@

@@ -20,20 +20,28 @@ settings.register_profile("prise", deadline=None, max_examples=100, print_blob=T
 settings.load_profile("prise")
 
 
-PROGRAMS = Path(__file__).parent / "debian-packages.txt"
+pytest_plugins = ["real_servers.fixtures"]
+
+TESTS = Path(__file__).resolve().parent
+UNPACKED = TESTS.parent / ".venv-debs"
+WHERE = {
+    TESTS / "debian-packages.txt": f"{os.environ['PATH']}:/usr/sbin:/sbin",
+    TESTS / "debian-unpacked.txt": f"{UNPACKED}/usr/sbin:{UNPACKED}/usr/lib/news/bin",
+}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """A person may lack programs, and then some tests are left out; in CI (PRISE_ALL_PROGRAMS=1) that is a failure."""
     if os.environ.get("PRISE_ALL_PROGRAMS") != "1":
         return
-    where = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    wanted = [
-        line.split()[0] for line in PROGRAMS.read_text().splitlines() if line.strip() and not line.startswith("#")
+    missing = [
+        line.split()[0]
+        for file, path in WHERE.items()
+        for line in file.read_text().splitlines()
+        if line.strip() and not line.startswith("#") and shutil.which(line.split()[0], path=path) is None
     ]
-    missing = [program for program in wanted if shutil.which(program, path=where) is None]
     if missing:
-        raise pytest.UsageError(f"programs that tests need are missing: {', '.join(missing)}; see {PROGRAMS.name}")
+        raise pytest.UsageError(f"programs that tests need are missing: {', '.join(missing)}; see tests/debian-*.txt")
 
 
 @pytest.fixture(autouse=True, scope="session")
