@@ -19,10 +19,15 @@ ENCRYPTED = {"tcp": "tls", "ws": "wss"}
 
 
 def client_security(command: Command) -> Command:
-    """The options of who connects; the command gets them as `security`, see `Security`."""
+    """The options of who connects to an address; the command gets them as `security`."""
+    encrypt = click.option("--tls", is_flag=True, help=_("Encrypt: tcp becomes tls, ws becomes wss."))
+    return _options(trust(command), encrypt)
+
+
+def trust(command: Command) -> Command:
+    """Whom a client trusts, who it is itself, and through which proxies it goes."""
     return _options(
         command,
-        click.option("--tls", is_flag=True, help=_("Encrypt: tcp becomes tls, ws becomes wss.")),
         click.option("--ca", metavar=_("FILE"), help=_("Trust these authorities (PEM), and not the system's.")),
         click.option(
             "--pin", metavar=_("SHA256"), help=_("Trust the certificate with this fingerprint, and no other.")

@@ -41,8 +41,10 @@ SCHEMES = {
     "snews": Scheme("nntp", 563, "nntps", True),
     "ftp": Scheme("ftp", 21, "ftp"),
     "ftps": Scheme("ftp", 990, "ftps", True),
-    "smtp": Scheme("smtp", 587, "submission"),
+    "smtp": Scheme("smtp", 25, "smtp"),
     "smtps": Scheme("smtp", 465, "submissions", True),
+    "submission": Scheme("smtp", 587, "submission"),
+    "submissions": Scheme("smtp", 465, "submissions", True),
     "pop3": Scheme("pop3", 110, "pop3"),
     "pop3s": Scheme("pop3", 995, "pop3s", True),
     "imap": Scheme("imap", 143, "imap2"),
@@ -52,8 +54,8 @@ SCHEMES = {
     "gopher": Scheme("gopher", 70, "gopher"),
     "gophers": Scheme("gopher", 70, "gopher", True),
 }
-"""IANA's ports. Mail is handed in at 587 (RFC 6409), not at 25, which is for servers among themselves. `gophers` has none of
-its own: servers speak TLS on the usual port."""
+"""IANA's ports. People hand in their mail at 587 (RFC 6409) or 465 (RFC 8314); 25 is for servers among themselves, and on the
+own machine. `gophers` has no port of its own: servers speak TLS on the usual one."""
 
 _POLICY = re.compile(r"[?&]tls=(required|optional|never)\Z")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")

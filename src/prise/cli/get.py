@@ -1,0 +1,263 @@
+"""`prise get URL...`: what is at a URL, of any of the eight protocols, to stdout or into files.
+
+A file that was cut short is kept, and -C goes on where it ends. Several URLs are fetched side by side, a bounded number at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+
+import prise
+from prise.cli.events import Events
+from prise.cli.outcome import say
+from prise.cli.progress import Progress
+from prise.cli.texts import amount, examples, visible
+from prise.cli.urls import URLS, session_arguments, session_options
+from prise.locale import translate as _
+
+AT_ONCE = 4
+"""How many URLs are fetched at a time by default."""
+
+MOST_PRETTY = 10 * 1024 * 1024
+"""Bytes of JSON that are laid out for a person."""
+
+
+@click.command(
+    "get",
+    help=_(
+        "Fetches what is at each URL (http, ftp, gopher, nntp, news, pop3, imap, and each with an s behind it) and "
+        "writes it to standard output, or into files with -o or -O. The exit code is 0 when all has arrived."
+    ),
+    epilog=examples(
+        ("prise get https://example.org/f.iso -O", _("into f.iso, with progress; -C goes on after a break")),
+        ("prise get imaps://ada@mail.example.org/INBOX/;UID=7", _("a message; the password is asked for")),
+        ("prise get gopher://example.org/0/about.txt news:5d1@example.org -o folder/", _("two files, side by side")),
+        ("prise get https://example.org/api | jq .", _("data goes to stdout, everything else to stderr")),
+    ),
+)
+@click.argument("urls", nargs=-1, required=True, type=URLS, metavar="URL...")
+@click.option(
+    "--output", "-o", type=click.Path(), metavar=_("FILE"), help=_("Write to this file, or into this folder.")
+)
+@click.option("--remote-name", "-O", is_flag=True, help=_("Write to a file named as at the URL."))
+@click.option("--continue", "-C", "resume", is_flag=True, help=_("Go on where the file ends."))
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 64),
+    default=AT_ONCE,
+    metavar="N",
+    help=_("How many URLs are fetched at a time. Default: 4."),
+)
+@click.option(
+    "--header", "-H", "headers", multiple=True, metavar=_("'NAME: VALUE'"), help=_("One more header of HTTP.")
+)
+@click.option("--json", "as_json", is_flag=True, help=_("Print one JSON object per file."))
+@click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors."))
+@session_options
+def command(
+    urls: tuple[str, ...],
+    output: str | None,
+    remote_name: bool,
+    resume: bool,
+    parallel: int,
+    headers: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    **session: Any,
+) -> int:
+    arguments = session_arguments(session, urls)
+    more: dict[str, Any] = {"headers": read_headers(headers)} if headers else {}
+    if output == "-":
+        output = None
+    to_files = output is not None or remote_name
+    if not to_files and (resume or as_json or len(urls) > 1):
+        raise prise.UsageError("-C, --json and several URLs need files to write to: give -o or -O")
+    if not to_files:
+        with prise.open(urls[0], **arguments, **more) as opened:
+            show(opened.get(), quiet)
+        return 0
+    events = Events(as_json, quiet or as_json)
+    fetch = Fetch(arguments, more, resume, quiet, events)
+    jobs = list(zip(urls, destinations(urls, output), strict=True))
+    return max(side_by_side(fetch, jobs, parallel), default=0)
+
+
+def read_headers(lines: tuple[str, ...]) -> dict[str, str]:
+    """Raises UsageError for what is no header."""
+    headers = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise prise.UsageError(
+                "{line!r} is not a header; write for example {example}", line=line, example="'Accept: text/plain'"
+            )
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def destinations(urls: tuple[str, ...], output: str | None) -> list[Path | None]:
+    """Where each URL goes; None: into a file named as its content says, in the folder that follows from `output`."""
+    if output is None:
+        return [Path(file_name(url)) for url in urls]
+    folder = output.endswith(os.sep) or os.path.isdir(output)
+    if not folder and len(urls) > 1:
+        raise prise.UsageError("several URLs go into a folder: write {example}", example=f"-o {output}{os.sep}")
+    if not folder:
+        return [Path(output)]
+    Path(output).mkdir(parents=True, exist_ok=True)
+    return [Path(output, file_name(url)) for url in urls]
+
+
+def file_name(url: str) -> str:
+    """The last part of a URL's path, fit for a file of this folder."""
+    from urllib.parse import unquote
+
+    path = url.partition("://")[2].partition("/")[2] or url.partition(":")[2]
+    path = path.partition("#")[0].partition("?")[0].rstrip("/").rpartition("/")[2].lstrip(";")
+    name = unquote(path, errors="replace").replace("/", "_").replace("\0", "")
+    return "index.html" if name in ("", ".", "..") else name
+
+
+def side_by_side(fetch: Callable[[str, Path], int], jobs: list[Any], most: int) -> Iterator[int]:
+    """The exit codes, in the order of the jobs."""
+    if len(jobs) == 1:
+        yield fetch(*jobs[0])
+        return
+    with ThreadPoolExecutor(min(most, len(jobs))) as pool:
+        waiting = [pool.submit(patiently, fetch, *job) for job in jobs]
+        try:
+            for each in waiting:
+                yield each.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True, wait=False)
+            raise
+
+
+def patiently(fetch: Callable[[str, Path], int], url: str, path: Path) -> int:
+    """One of several: its error is said, and the others go on."""
+    try:
+        return fetch(url, path)
+    except prise.PriseError as error:
+        say(f"prise: {visible(url_shown(url))}: {error.sentence(_)}")
+        return error.exit_code
+    except OSError as error:
+        say(f"prise: {visible(str(path))}: {error.strerror}")
+        return 1
+
+
+def url_shown(url: str) -> str:
+    from prise.protocols.target import Target
+
+    return str(Target.parse(url))
+
+
+class Fetch:
+    """Fetches one URL into a file. Several threads may share it."""
+
+    def __init__(
+        self, arguments: dict[str, Any], more: dict[str, Any], resume: bool, quiet: bool, events: Events
+    ) -> None:
+        self._arguments, self._more = arguments, more
+        self._resume, self._quiet = resume, quiet
+        self._events = events
+        self._drawing = threading.Lock()  # one line of progress for all: the first to come draws it
+
+    def __call__(self, url: str, path: Path) -> int:
+        begun = time.monotonic()
+        there = path.stat().st_size if self._resume and path.exists() else 0
+        with prise.open(url, **self._arguments, **self._more) as session:
+            content, there = self._begin(session, there)
+            with content:
+                size = self._save(content, path, there)
+        seconds = time.monotonic() - begun
+        self._events.event("got", url=url_shown(url), file=str(path), size=there + size, seconds=round(seconds, 3))
+        rate = amount(int(size / max(seconds, 1e-3)))
+        self._events.say(
+            _("{path}: {size} in {seconds:.1f} s, {rate}/s").format(
+                path=visible(str(path)), size=amount(there + size), seconds=seconds, rate=rate
+            )
+        )
+        return 0
+
+    def _begin(self, session: Any, there: int) -> tuple[Any, int]:
+        """The content from `there` on; from the beginning where the server cannot."""
+        if there:
+            try:
+                return session.get(offset=there), there
+            except (prise.Unsupported, TypeError):
+                self._events.say(_("this server cannot go on in the middle: from the beginning"))
+        return session.get(), 0
+
+    def _save(self, content: Any, path: Path, there: int) -> int:
+        total = None if content.size is None else there + content.size
+        progress = Progress(path.name, total)
+        mine = self._drawing.acquire(blocking=False)
+        progress.shown = progress.shown and mine and not self._quiet
+        progress.skip(there)
+        written = 0
+        try:
+            with progress, path.open("ab" if there else "wb") as file:
+                for piece in content:
+                    file.write(piece)
+                    written += len(piece)
+                    progress.advance(len(piece))
+        except prise.PeerError:
+            if written and not self._quiet:
+                say(
+                    _("{path} has {size} so far; -C goes on from there").format(
+                        path=visible(str(path)), size=amount(there + written)
+                    )
+                )
+            raise
+        finally:
+            if mine:
+                self._drawing.release()
+        return written
+
+
+def show(content: Any, quiet: bool) -> None:
+    """To stdout: as it is in a pipe; on a terminal JSON laid out, control characters shown, and nothing binary."""
+    out = sys.stdout.buffer
+    if not sys.stdout.isatty():
+        progress = Progress("", content.size)
+        progress.shown = progress.shown and not quiet
+        with progress:
+            for piece in content:
+                out.write(piece)
+                out.flush()
+                progress.advance(len(piece))
+        return
+    if "json" in (content.kind or "") and (content.size or 0) <= MOST_PRETTY:
+        text = pretty(content)
+        click.echo(text)
+        return
+    import codecs
+
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for piece in content:
+        if b"\0" in piece:
+            raise prise.UsageError("this is not text: write it to a file with -o, or into a pipe")
+        sys.stdout.write(visible(decoder.decode(piece).replace("\r\n", "\n")))
+        sys.stdout.flush()
+
+
+def pretty(content: Any) -> str:
+    """JSON, laid out; what is none, or too much, as it came."""
+    import json
+
+    data = b"".join(content)
+    try:
+        value = json.loads(data) if len(data) <= MOST_PRETTY else None
+    except (ValueError, RecursionError):
+        value = None
+    text = data.decode(errors="replace") if value is None else json.dumps(value, ensure_ascii=False, indent=2)
+    return visible(text)

@@ -1,0 +1,81 @@
+"""`prise ls URL`: what there is: files, groups, articles, mailboxes, messages, a menu."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import islice
+from typing import Any
+
+import click
+
+import prise
+from prise.cli.texts import amount, examples, visible
+from prise.cli.urls import URLS, session_arguments, session_options
+from prise.locale import translate as _
+
+MARKS = {"folder": "/", "mailbox": "/", "menu": "/", "group": "/", "link": "@", "search": "?"}
+"""What stands behind a name on a terminal, as `ls -F` has it."""
+
+
+@click.command(
+    "ls",
+    help=_(
+        "Lists what is at URL: a folder (http, ftp), groups and articles (nntp), mailboxes and messages (imap, pop3), a menu "
+        "(gopher). In a pipe one name per line; on a terminal, or with -l, also size, date and title."
+    ),
+    epilog=examples(
+        ("prise ls ftp://example.org/pub/", _("a folder")),
+        ("prise ls nntps://news.example.org/", _("the groups; with a group behind the slash, its articles")),
+        ("prise ls imaps://ada@mail.example.org/INBOX --last 20", _("the newest messages")),
+        ("prise ls --json gopher://example.org/", _("a menu, for a program")),
+    ),
+)
+@click.argument("url", type=URLS, metavar="URL")
+@click.option("--long", "-l", "long", is_flag=True, help=_("Size, date and title as well."))
+@click.option("--first", type=click.IntRange(1), metavar="N", help=_("Only the first N."))
+@click.option("--last", type=click.IntRange(1, 100_000), metavar="N", help=_("Only the last N."))
+@click.option("--json", "as_json", is_flag=True, help=_("Print one JSON object per line."))
+@session_options
+def command(url: str, long: bool, first: int | None, last: int | None, as_json: bool, **session: Any) -> None:
+    arguments = session_arguments(session, (url,))
+    with prise.open(url, **arguments) as opened:
+        entries = opened.list()
+        if last is not None:
+            from collections import deque
+
+            entries = deque(entries, maxlen=last)
+        for entry in islice(entries, first):
+            if as_json:
+                text = json.dumps(as_object(entry), ensure_ascii=False, default=str)
+            elif long or sys.stdout.isatty():
+                text = visible(in_columns(entry)).replace("\n", " ")
+            else:
+                text = entry.name.replace("\n", "\\n")
+            click.echo(text)
+
+
+def as_object(entry: Any) -> dict[str, Any]:
+    """What is known of an entry, as JSON says it."""
+    values = {
+        "name": entry.name,
+        "kind": entry.kind,
+        "title": entry.title or None,
+        "size": entry.size,
+        "modified": None if entry.modified is None else entry.modified.isoformat(),
+        "url": entry.url,
+        "facts": dict(entry.facts) or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def in_columns(entry: Any) -> str:
+    """size, date, name and title; sizes of what holds other things are counts."""
+    if entry.kind == "info":
+        return f"{'':27}{entry.title}"
+    size = "" if entry.size is None else str(entry.size) if entry.opens else amount(entry.size)
+    date = "" if entry.modified is None else entry.modified.astimezone().strftime("%Y-%m-%d %H:%M")
+    title = f"  {entry.title}" if entry.title and entry.title != entry.name else ""
+    where = f"  -> {entry.url}" if entry.url else ""
+    name = entry.name if entry.name.endswith("/") else f"{entry.name}{MARKS.get(entry.kind, '')}"
+    return f"{size:>8}  {date:<16} {name}{title}{where}"

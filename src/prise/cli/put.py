@@ -1,0 +1,103 @@
+"""`prise put FILE... URL`: uploads files, posts articles, sends mail, appends to a mailbox: what `put` means there."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+import prise
+from prise.cli.get import read_headers
+from prise.cli.outcome import say
+from prise.cli.progress import Progress
+from prise.cli.texts import amount, examples, visible
+from prise.cli.urls import URLS, session_arguments, session_options
+from prise.locale import translate as _
+from prise.protocols.source import Source
+
+PIECE = 256 * 1024
+
+
+@click.command(
+    "put",
+    help=_(
+        "Sends each FILE to URL: a file to a folder (ftp, http), an article to a group (nntp), a message into a mailbox "
+        "(imap) or to somebody (smtp). A URL that ends in a slash is a folder: the file keeps its name. A FILE called - is "
+        "standard input."
+    ),
+    epilog=examples(
+        ("prise put report.pdf ftp://ada@example.org/reports/", _("with progress; -C goes on after a break")),
+        ("prise put article.txt nntps://news.example.org/local.test", _("posts an article, with its header")),
+        ("prise put letter.eml imaps://ada@mail.example.org/Drafts", _("puts a message into a mailbox")),
+        ("tar c . | prise put - https://example.org/files/all.tar", _("a stream")),
+    ),
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar=_("FILE..."))
+@click.argument("url", type=URLS, metavar="URL")
+@click.option("--continue", "-C", "resume", is_flag=True, help=_("Go on where the file over there ends (ftp)."))
+@click.option(
+    "--header", "-H", "headers", multiple=True, metavar=_("'NAME: VALUE'"), help=_("One more header of HTTP.")
+)
+@click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors."))
+@session_options
+def command(
+    files: tuple[str, ...], url: str, resume: bool, headers: tuple[str, ...], quiet: bool, **session: Any
+) -> None:
+    if "-" in files and (len(files) > 1 or url.endswith("/")):
+        raise prise.UsageError("standard input (-) is sent alone, to a URL that names what it is to be there")
+    for file in files:
+        if file != "-" and not os.path.isfile(file):
+            raise prise.UsageError("{path} is not a file", path=file)
+    arguments = session_arguments(session, (url,))
+    more: dict[str, Any] = {"headers": read_headers(headers)} if headers else {}
+    with prise.open(url, **arguments, **more) as opened:
+        folder = opened.target.place.endswith("/") and opened.target.protocol in ("ftp", "http")
+        if len(files) > 1 and not folder and opened.target.protocol in ("ftp", "http"):
+            raise prise.UsageError("several files go into a folder: end the URL with a slash")
+        for file in files:
+            name = f"{opened.target.place}{quote(Path(file).name)}" if folder else None
+            put_one(opened, file, name, resume, quiet)
+
+
+def put_one(session: Any, file: str, place: str | None, resume: bool, quiet: bool) -> None:
+    """place: the URL's place with the file's name, percent-encoded; None: the URL says it already."""
+    if place is not None:
+        session.target = session.target.at(place)
+    offset = 0
+    if resume:
+        if not hasattr(session, "size"):
+            raise prise.UsageError("-C is for ftp: {scheme} cannot go on in the middle", scheme=session.target.scheme)
+        try:
+            offset = session.size()
+        except prise.NotFound:
+            pass  # nothing is there yet
+    opened = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 - closed below
+    try:
+        status = os.fstat(opened.fileno())
+        total = status.st_size if stat.S_ISREG(status.st_mode) else None
+        progress = Progress("" if file == "-" else Path(file).name, total)
+        progress.shown = progress.shown and not quiet
+        progress.skip(offset)
+        with progress:
+            source = Source(counted(opened, offset, progress), None if total is None else max(total - offset, 0), file)
+            session.put(None, source, **({"offset": offset} if offset else {}))
+    finally:
+        if file != "-":
+            opened.close()
+    if not quiet:
+        size = "" if total is None else f", {amount(total)}"
+        say(_("sent: {file}{size}").format(file=visible(file), size=size))
+
+
+def counted(file: Any, offset: int, progress: Progress) -> Iterator[bytes]:
+    if offset:
+        file.seek(offset)
+    while piece := file.read1(PIECE) if hasattr(file, "read1") else file.read(PIECE):
+        yield piece
+        progress.advance(len(piece))
