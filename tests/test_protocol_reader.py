@@ -71,9 +71,7 @@ def test_counted_bytes_leave_what_follows() -> None:
 def test_a_dotted_text_comes_out_as_it_went_in(text: bytes, size: int) -> None:
     text = text.replace(b"\r", b".\r\n").replace(b"\n", b"\r\n.") + b"\r\n"
     wire = stuffed(text) + b"+OK"
-    reader = Reader()
-    assert feed(dotted(reader), [wire[at : at + size] for at in range(0, len(wire), size)]) == text
-    assert b"+OK".startswith(reader.rest().__next__() or b"+OK") if not reader.pending else True
+    assert feed(dotted(Reader()), [wire[at : at + size] for at in range(0, len(wire), size)]) == text
 
 
 def test_an_empty_dotted_text() -> None:
@@ -94,7 +92,10 @@ def test_a_dot_that_was_not_doubled_is_an_error(text: bytes) -> None:
             feed(dotted(Reader()), pieces)
 
 
-@given(st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\r", b"").replace(b"\n", b"")), max_size=20), st.integers(1, 9))
+@given(
+    st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\r", b"").replace(b"\n", b"")), max_size=20),
+    st.integers(1, 9),
+)
 def test_dotted_lines(lines: list[bytes], size: int) -> None:
     wire = stuffed(b"".join(line + b"\r\n" for line in lines))
 

@@ -1,6 +1,7 @@
 """Answers that come bit by bit: `Stream` (items) and `Content` (bytes) for `for`, and the same with Async before for `async for`.
 
-Nothing is held but what one read of the network has brought. Until one is at its end, or closed, its session does nothing else.
+Nothing is held but what one read of the network has brought; unless the session is used for something else before the end: then
+the rest is read first, up to a bound, so that `for message in box.list(): box.get(message.name)` does what it says.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ R = TypeVar("R")
 
 MOST_SKIPPED = 1024 * 1024
 """Bytes of an answer that is left in the middle which are read away; of a longer one, the session is closed instead."""
+
+MOST_HELD = 64 * 1024 * 1024
+"""Bytes of an answer that are read ahead for the session to be free."""
 
 
 def completed(coroutine: Coroutine[Any, Any, R]) -> R:
@@ -64,16 +68,28 @@ class _Streamed(Generic[T]):
         while not self._items:
             if self._steps is None:
                 raise StopAsyncIteration
-            try:
-                values = await self._session._mover.next_items(self._steps)
-            except BaseException:
-                await self._end()
-                raise
-            if values is None:
-                await self._end()
-            else:
-                self._items.extend(values)
+            await self._read()
         return self._items.popleft()
+
+    async def _read(self) -> None:
+        """The next items, if there are any, into the queue."""
+        try:
+            values = await self._session._mover.next_items(self._steps)
+        except BaseException:
+            await self._end()
+            raise
+        if values is None:
+            await self._end()
+        else:
+            self._items.extend(values)
+
+    async def _hold(self) -> bool:
+        """Reads the rest, for the session to be free for something else; False where there is too much of it."""
+        mover = self._session._mover
+        begun = mover.received
+        while self._steps is not None and mover.received - begun < MOST_HELD:
+            await self._read()
+        return self._steps is None
 
     async def _end(self) -> None:
         self._steps = None

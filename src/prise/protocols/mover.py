@@ -17,7 +17,7 @@ from prise.address import Address
 from prise.clients.connect import CLIENT_LIMITS, Connector, connect
 from prise.errors import PriseError, TooSlow, UsageError
 from prise.framing import Chunks
-from prise.protocols.steps import MAIN, Accept, Close, Dial, Items, Listen, Receive, Send, StartTLS, Step, Steps
+from prise.protocols.steps import MAIN, Accept, Close, Dial, Items, Listen, Now, Receive, Send, StartTLS, Step, Steps
 from prise.protocols.target import Target
 from prise.tls import TLS
 
@@ -89,6 +89,7 @@ class Mover:
         self._make = links
         self._target = target
         self._address = address
+        self._home = (target.host, target.port)  # what `address` stands in the place of
         self._tls = tls
         self._via = via
         self.timeout = timeout
@@ -135,6 +136,7 @@ class Mover:
             )
         answer: Any = None
         error: PriseError | None = None
+        failed: PriseError | None = None  # the last step that did
         talked = False
         self._waited, self._progress = 0.0, 0
         try:
@@ -151,9 +153,11 @@ class Mover:
                     answer = await self._do(step)
                 except PriseError as failure:
                     failure.peer = failure.peer or self._target
-                    error = failure
+                    error = failed = failure
         except PriseError as failure:
-            if talked and not is_harmless(failure):
+            # A wait that the procedure itself has ended, by Receive(seconds), leaves nothing undone.
+            ended = isinstance(failure, TooSlow) and failure is not failed
+            if talked and not ended and not is_harmless(failure):
                 self.break_off()
             raise
         except BaseException:  # Ctrl-C, a cancelled task, a mistake
@@ -183,6 +187,8 @@ class Mover:
                 return self._keep(await self._make.accept(self.timeout))
             case Close(link):
                 return await self._links.pop(link).close()
+            case Now():
+                return time.monotonic()
         raise TypeError(f"{step!r} is no step")
 
     async def _receive(self, link: int, seconds: float | None) -> bytes | None:
@@ -212,7 +218,7 @@ class Mover:
 
     async def _dial(self, port: int) -> int:
         first = not self._links
-        address = self._address if first and self._address is not None else None
+        address = self._address if first or port == self._target.port else None
         if address is None:
             # A second link goes to the host that the first one reached, whatever a server says (RFC 2577 §3).
             host = self._target.host
@@ -233,6 +239,15 @@ class Mover:
     async def _start_tls(self, link: int) -> None:
         tls: Any = self.tls if link == MAIN else self.tls.resuming(self.main)
         await self._links[link].start_tls(tls, self._target.host)
+
+    async def _reconnect(self, target: Target) -> Any:
+        for link in self._links.values():
+            link.abort()
+        await self.close()
+        self._target, self._number = target, MAIN
+        await self.open()
+        self._waited, self._progress = 0.0, 0
+        return self.main.tls
 
     def break_off(self) -> None:
         """Cuts everything: nobody knows what would come next."""

@@ -40,13 +40,18 @@ class Reader:
             raise ConnectionLost("the server closed the connection in the middle of an answer", operation="receive")
 
     def _more(self) -> Steps[bool]:
-        data: bytes = b"" if self.ended else (yield self._step)
+        data = b"" if self.ended else (yield from self.receive())
         if not data:
             self.ended = True
             return False
         self._data = self._data[self._at :] + data if self._at < len(self._data) else data
         self._at = 0
         return True
+
+    def receive(self) -> Steps[bytes]:
+        """The next bytes of the link, b"" at its end. A protocol that compresses has a reader that takes this over."""
+        data: bytes = yield self._step
+        return data
 
     def put_back(self, data: bytes) -> None:
         """Bytes that were received in another way come before all others."""

@@ -64,7 +64,8 @@ class BaseSession(Talk):
     async def _open(self) -> None:
         try:
             await self._mover.open()
-            self.encrypted = self._mover.main.tls is not None
+            self.agreed = self._mover.main.tls
+            self.encrypted = self.agreed is not None
             await self._mover.run(self.hello())
         except BaseException:
             await self._mover.close()
@@ -93,7 +94,7 @@ class BaseSession(Talk):
                 return alone
             finally:
                 await self._close()
-        self._refuse_in_stream(steps)
+        await self._make_way(steps)
         result: R = await self._mover.run(steps)
         return result
 
@@ -102,7 +103,7 @@ class BaseSession(Talk):
         if self.alone:
             await self._open()
         else:
-            self._refuse_in_stream(steps)
+            await self._make_way(steps)
         try:
             result: R = await self._mover.run(steps)
             return result
@@ -111,11 +112,12 @@ class BaseSession(Talk):
                 await self._close()
             raise
 
-    def _refuse_in_stream(self, steps: Generator[Any, Any, Any]) -> None:
-        if self._stream is not None:
+    async def _make_way(self, steps: Generator[Any, Any, Any]) -> None:
+        """An answer that is still being read steps aside for another command: its rest is read, and held for its reader."""
+        if self._stream is not None and not await self._stream._hold():
             steps.close()
             raise UsageError(
-                "an answer is still being read on this session: read it to its end, close() it, or make a list of it first"
+                "a long answer is still being read on this session: read it to its end or close() it, or open a second session"
             )
 
 

@@ -5,6 +5,7 @@
     data = yield Receive(5.0)       the same, but None when nothing comes within 5 seconds
     yield Items([...])              for the caller, who iterates over them
     link = yield Dial(2121)         another connection to the same host (FTP), and then Send, Receive, Close with its number
+    seconds = yield Now()           what a clock shows, for a procedure that keeps a time limit of its own
 
 A step that fails raises its PriseError at the `yield`. Time limits belong to the mover: see `Session`.
 """
@@ -14,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
+
+from prise.protocols.target import Target
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,10 +67,23 @@ class Accept:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Ends all connections at once and makes the main link anew, to the server of this URL (HTTP). Gives what TLS agreed on, a
+    `TLSInfo`, None in clear."""
+
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Closes a link, after what was sent. Gives None."""
 
     link: int
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Gives the seconds that a clock shows which only goes forward (time.monotonic)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,7 @@ class Items(Generic[T]):
     values: Sequence[T]
 
 
-Step: TypeAlias = "bytes | Send | Receive | StartTLS | Dial | Listen | Accept | Close | Items[Any] | None"
+Step: TypeAlias = "bytes | Send | Receive | StartTLS | Dial | Listen | Accept | Close | Now | Items[Any] | None"
 
 Steps: TypeAlias = Generator[Step, Any, R]
 """A procedure: steps that end in a result."""

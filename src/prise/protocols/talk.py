@@ -42,7 +42,8 @@ class Options:
 class Talk:
     """One talk with one server.
 
-    target: the URL it began with. encrypted: TLS is there. reader: what came on the main link.
+    target: the URL it began with. encrypted: TLS is there. agreed: what a TLS that was there from the start agreed on, a
+    `TLSInfo`. reader: what came on the main link.
     logs_in: the protocol is of no use without a login, so TLS is insisted on from the start.
     options_known: the keyword arguments that `prise.open` passes on to this protocol.
     """
@@ -54,6 +55,7 @@ class Talk:
         self.target = target
         self.options = options
         self.encrypted = False
+        self.agreed: Any = None
         self.reader = Reader()
         self.failed = False  # the caller's `with` ends by an error
         self._tracing = options.trace is not None

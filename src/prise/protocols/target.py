@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from prise.errors import AddressError, UsageError
 from prise.hostport import read_host_port
@@ -129,7 +129,7 @@ class Target:
         """The URL without its password: fit for errors and logs."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == SCHEMES[self.scheme].port else f":{self.port}"
-        user = "" if self.user is None else f"{self.user}@"
+        user = "" if self.user is None else f"{quote(self.user, safe='')}@"
         return f"{self.scheme}://{user}{host}{port}/{self.place}"
 
     def at(self, place: str) -> Target:
