@@ -32,6 +32,10 @@ NAMES = (
     "nats",
     "ipc",
     "handover",
+    "nntp",
+    "imap",
+    "ftp",
+    "http",
 )
 
 
@@ -59,6 +63,7 @@ def run(options: argparse.Namespace) -> bool:
     """Runs the benchmarks asked for. False when a server failed; a goal that was missed is only reported."""
     from benchmarks import (
         chat,
+        clients,
         echo,
         fanout,
         handover,
@@ -78,7 +83,9 @@ def run(options: argparse.Namespace) -> bool:
     harness.raise_file_limit()
     if len(harness.CPUS) == 1:
         print("only one CPU: server and load share it, so believe the ratios even less", file=sys.stderr)
-    parts = (echo, tls, websocket, udp, relay, web, idle, fanout, chat, page, store, nats, ipc, handover)
+    parts = (
+        echo, tls, websocket, udp, relay, web, idle, fanout, chat, page, store, nats, ipc, handover, *clients.TASKS,
+    )  # fmt: skip
     seconds = options.seconds or (0.3 if options.quick else 2.0)
     rounds = options.rounds or (1 if options.quick else 3)
     complete = True

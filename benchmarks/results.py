@@ -24,6 +24,7 @@ from benchmarks.servers import Entry
 FOLDER = harness.FOLDER / "results"
 PACKAGES = (
     "uvloop", "trio", "anyio", "twisted", "easynetwork", "websockets", "aiohttp", "picows", "starlette", "uvicorn", "granian",
+    "pynntp", "aioimaplib", "httpx", "niquests",
 )  # fmt: skip
 
 
