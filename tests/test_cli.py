@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_process import PATIENCE, SOURCE, Running, argv, environment, run, without
+from cli_process import PATIENCE, SOURCE, Running, argv, environment, run, run_here, without
 from prise.cli import parameters
 from prise.core.conversation import MODELS
 from prise.framing.names import FRAMINGS
@@ -114,7 +114,7 @@ def test_a_language_that_prise_does_not_speak():
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_gives_one_line_and_its_exit_code(arguments, code, says):
-    done = run(*arguments)
+    done = run_here(*arguments)
     assert says in one_line(done.stderr)
     assert done.stderr.startswith("prise")
     assert done.returncode == code
@@ -265,6 +265,8 @@ def test_the_files_of_the_command_import_no_other_part_of_prise_than_the_public_
         "prise.chat",
         "prise.checks",
         "prise.handover",
+        "prise.protocols",
+        "prise.reader",
         "prise.relay",
         "prise.transfer",
         "prise.web",

@@ -8,7 +8,6 @@ the system shows of this process.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -76,15 +75,19 @@ def show_line(direction: str, line: str) -> None:
 
 
 def ask(host: str, user: str | None) -> tuple[str, str] | None:
-    """Asks at the terminal; nobody is asked in a pipe or a cron job."""
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+    """Asks at the terminal, also when stdin is a pipe; nobody is asked in a cron job."""
+    try:
+        terminal = open("/dev/tty", "r+b", buffering=0)
+    except OSError:
         return None
-    if user is None:
-        user = click.prompt(_("user at {host}").format(host=visible(host)), err=True)
-    password = click.prompt(
-        _("password of {user} at {host}").format(user=visible(str(user)), host=visible(host)), hide_input=True, err=True
-    )
-    return str(user), password
+    with terminal:
+        if user is None:
+            terminal.write(_("user at {host}").format(host=visible(host)).encode() + b": ")
+            user = terminal.readline(LONGEST_PASSWORD).decode(errors="surrogateescape").rstrip("\r\n")
+    from getpass import getpass
+
+    password = getpass(_("password of {user} at {host}").format(user=visible(user), host=visible(host)) + ": ")
+    return user, password
 
 
 def read_password(descriptor: int) -> str:

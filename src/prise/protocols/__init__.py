@@ -7,5 +7,5 @@
 
 A protocol (pop3.py, nntp/, ftp/...) is a class of generators: what they yield is sent, a bare `yield` gives what has come, what
 they return is the result. So one text serves `with` and `async with`, runs over every transport and proxy, and a test needs
-no socket. HTTP alone is another library's work (http/): see ARCHITECTURE.md.
+no socket.
 """

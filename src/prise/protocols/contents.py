@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -47,6 +47,8 @@ class _Streamed(Generic[T]):
         self._session = session
         self._first: Steps[Flow[T]] | None = steps
         self._steps: Steps[None] | None = None
+        self._leaving: Callable[[], Steps[None]] | None = None
+        self._endless = False
         self._items: deque[T] = deque()
         self.size: int | None = None
         self.name: str | None = None
@@ -58,7 +60,7 @@ class _Streamed(Generic[T]):
             return
         flow: Flow[T] = await self._session._begin(first)
         self.size, self.name, self.kind = flow.size, flow.name, flow.kind
-        self._steps = flow.steps
+        self._steps, self._leaving, self._endless = flow.steps, flow.leave, flow.endless
         self._session._stream = self
 
     async def _next(self) -> T:
@@ -86,6 +88,8 @@ class _Streamed(Generic[T]):
     async def _hold(self) -> bool:
         """Reads the rest, for the session to be free for something else; False where there is too much of it."""
         mover = self._session._mover
+        if self._endless and self._steps is not None:
+            await self._depart(self._steps)
         begun = mover.received
         while self._steps is not None and mover.received - begun < MOST_HELD:
             await self._read()
@@ -98,8 +102,17 @@ class _Streamed(Generic[T]):
             if self._session.alone:
                 await self._session._close()
 
+    async def _depart(self, steps: Steps[None]) -> None:
+        """Leaves it in the middle in the protocol's own way. What has come stays with its reader."""
+        assert self._leaving is not None
+        try:
+            steps.close()
+            await self._session._mover.run(self._leaving())
+        finally:
+            await self._end()
+
     async def _leave(self) -> None:
-        """Leaves it in the middle: a short rest is read away, at a long one the session ends."""
+        """Leaves it in the middle, as the protocol does; else a short rest is read away, and at a long one the session ends."""
         if self._first is not None:
             self._first.close()
             self._first = None
@@ -109,6 +122,9 @@ class _Streamed(Generic[T]):
             return
         begun = mover.received
         try:
+            if self._leaving is not None and not self._session.alone:
+                await self._depart(steps)
+                return
             while mover.received - begun < MOST_SKIPPED and not self._session.alone:
                 if await mover.next_items(steps) is None:
                     return

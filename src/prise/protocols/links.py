@@ -26,10 +26,14 @@ class BlockingLink(Link):
         self._connection.send(data)
 
     async def receive(self, seconds: float | None) -> bytes:
+        self._connection.acknowledge()
         return _or_lost(self._connection.receive(seconds), self._connection)
 
     async def start_tls(self, tls: Any, name: str) -> None:
         self._connection.start_tls(tls, name)
+
+    async def end(self) -> None:
+        self._connection.send_eof()
 
     async def close(self) -> None:
         self._connection.close()
@@ -72,10 +76,14 @@ class AsyncLink(Link):
         await self._connection.send(data)
 
     async def receive(self, seconds: float | None) -> bytes:
+        self._connection.acknowledge()
         return _or_lost(await self._connection.receive(seconds), self._connection)
 
     async def start_tls(self, tls: Any, name: str) -> None:
         await self._connection.start_tls(tls, name)
+
+    async def end(self) -> None:
+        await self._connection.send_eof()
 
     async def close(self) -> None:
         await self._connection.close()

@@ -11,13 +11,30 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any
 
 from prise.address import Address
 from prise.clients.connect import CLIENT_LIMITS, Connector, connect
 from prise.errors import PriseError, TooSlow, UsageError
 from prise.framing import Chunks
-from prise.protocols.steps import MAIN, Accept, Close, Dial, Items, Listen, Now, Receive, Send, StartTLS, Step, Steps
+from prise.protocols.steps import (
+    MAIN,
+    Accept,
+    Close,
+    Dial,
+    End,
+    Items,
+    Listen,
+    Now,
+    Peer,
+    Receive,
+    Reconnect,
+    Send,
+    StartTLS,
+    Step,
+    Steps,
+)
 from prise.protocols.target import Target
 from prise.tls import TLS
 
@@ -43,6 +60,9 @@ class Link(ABC):
 
     @abstractmethod
     async def start_tls(self, tls: Any, name: str) -> None: ...
+
+    @abstractmethod
+    async def end(self) -> None: ...
 
     @abstractmethod
     async def close(self) -> None: ...
@@ -125,11 +145,14 @@ class Mover:
 
     async def next_items(self, steps: Steps[None]) -> Any:
         """Runs a procedure until it gives items; None at its end."""
-        values = await self._advance(steps)
+        values = await self._advance(steps, talked=True)
         return values.values if isinstance(values, Items) else None
 
-    async def _advance(self, steps: Steps[Any]) -> Any:
-        """Until there are items or a result. Whatever breaks off in the middle leaves the session of no use."""
+    async def _advance(self, steps: Steps[Any], talked: bool = False) -> Any:
+        """Until there are items or a result. Whatever breaks off in the middle leaves the session of no use.
+
+        talked: something was said already. Between items it was, even if all that they are made of is here.
+        """
         if not self.usable:
             raise UsageError(
                 "this session broke off in the middle of an answer and is closed: open another one", peer=self._target
@@ -137,8 +160,8 @@ class Mover:
         answer: Any = None
         error: PriseError | None = None
         failed: PriseError | None = None  # the last step that did
-        talked = False
-        self._waited, self._progress = 0.0, 0
+        if not talked:
+            self._waited, self._progress = 0.0, 0  # else a byte with each item would do
         try:
             while True:
                 try:
@@ -181,10 +204,19 @@ class Mover:
             case Dial(port):
                 return await self._dial(port)
             case Listen():
+                if self._via:
+                    raise UsageError("the server cannot connect to us through a proxy: leave `active` out")
                 host = self.main.local.host or "127.0.0.1"
                 return await self._make.listen(host)
             case Accept():
                 return self._keep(await self._make.accept(self.timeout))
+            case Peer(link):
+                where = Address("tcp", self._target.host, self._target.port)
+                return where if self._via else self._links[link].connection.peer
+            case End(link):
+                return await self._links[link].end()
+            case Reconnect(target):
+                return await self._reconnect(target)
             case Close(link):
                 return await self._links.pop(link).close()
             case Now():
@@ -225,8 +257,9 @@ class Mover:
             address = Address("tcp", host, port)
             if not first and not self._via and self._address is None and self.main.peer.host is not None:
                 address = Address("tcp", self.main.peer.host, port)
+        limits = replace(CLIENT_LIMITS, write_time=self.timeout)
         connector = connect(
-            address, framing=Chunks(), timeout=self.timeout, limits=CLIENT_LIMITS, tls=self._tls, via=self._via
+            address, framing=Chunks(), timeout=self.timeout, limits=limits, tls=self._tls, via=self._via
         )
         return self._keep(await self._make.dial(connector))
 
@@ -249,10 +282,19 @@ class Mover:
         self._waited, self._progress = 0.0, 0
         return self.main.tls
 
+    async def _reconnect(self, target: Target) -> Any:
+        for link in self._links.values():
+            link.abort()
+        await self.close()
+        self._target, self._number = target, MAIN
+        await self.open()
+        self._waited, self._progress = 0.0, 0
+        return self.main.tls
+
     def break_off(self) -> None:
         """Cuts everything: nobody knows what would come next."""
         self.usable = False
-        for link in self._links.values():
+        for link in list(self._links.values()):  # another thread may be about to add one
             link.abort()
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ only where those that are here do not do.
 from __future__ import annotations
 
 import re
+from io import BytesIO
 
 from prise.errors import ConnectionLost, MessageTooLarge, ProtocolError
 from prise.protocols.steps import MAIN, Receive, Step, Steps
@@ -59,17 +60,30 @@ class Reader:
 
     def line(self, limit: int = LONGEST_LINE) -> Steps[bytes]:
         r"""The next line, without its \r\n or \n. Raises MessageTooLarge, ConnectionLost."""
-        searched = self._at
-        while (end := self._data.find(b"\n", searched)) < 0:
-            if self.pending > limit:
-                raise _too_long(limit)
-            known = self.pending
-            yield from self.more()
-            searched = known
+        end = self._data.find(b"\n", self._at)
+        if end < 0:
+            return (yield from self._long_line(limit))
         start, self._at = self._at, end + 1
         if end - start > limit:
             raise _too_long(limit)
         return self._data[start : end - 1 if end > start and self._data[end - 1] == 13 else end]
+
+    def _long_line(self, limit: int) -> Steps[bytes]:
+        """A line that comes in several pieces, each looked at once: 16 MB in pieces of 1 KB are no more work than in one."""
+        line = BytesIO()
+        end = -1
+        while end < 0:
+            line.write(self._data[self._at :])
+            self._at = len(self._data)
+            if line.tell() > limit:
+                raise _too_long(limit)
+            yield from self.more()
+            end = self._data.find(b"\n")
+        self._at = end + 1
+        line.write(self._data[:end])
+        if line.tell() > limit:
+            raise _too_long(limit)
+        return line.getvalue().removesuffix(b"\r")
 
     def piece(self, most: int) -> Steps[bytes]:
         """What is here of the next `most` bytes: at least one. Raises ConnectionLost."""
@@ -81,12 +95,20 @@ class Reader:
 
     def exactly(self, count: int) -> Steps[bytes]:
         """The next `count` bytes, which the caller has found not to be too many. Raises ConnectionLost."""
-        pieces = []
+        if count <= self.pending:
+            start, self._at = self._at, self._at + count
+            return self._data[start : self._at]
+        # One buffer of the right size: a list of pieces would hold them twice when they are joined, and a buffer that grows is
+        # copied again and again.
+        gathered = BytesIO()
+        gathered.seek(count - 1)
+        gathered.write(b"\0")
+        gathered.seek(0)
         while count:
             piece = yield from self.piece(count)
-            pieces.append(piece)
+            gathered.write(piece)
             count -= len(piece)
-        return b"".join(pieces)
+        return gathered.getvalue()
 
     def rest(self) -> Steps[bytes]:
         """The next bytes whatever they are; b"" at the end of the input, which is no error here."""

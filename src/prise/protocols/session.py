@@ -61,10 +61,20 @@ class BaseSession(Talk):
     def connection(self) -> Any:
         return self._mover.main
 
+    @property
+    def usable(self) -> bool:
+        """False once an answer broke off in the middle: nothing more can be asked then, and another session is needed."""
+        return self._mover.usable
+
+    def abort(self) -> None:
+        """Cuts it at once, without a farewell. From any thread: what waits for an answer raises ConnectionLost."""
+        self._mover.break_off()
+
     async def _open(self) -> None:
         try:
             await self._mover.open()
             self.agreed = self._mover.main.tls
+            self.local = self._mover.main.local
             self.encrypted = self.agreed is not None
             await self._mover.run(self.hello())
         except BaseException:

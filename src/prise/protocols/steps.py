@@ -12,7 +12,7 @@ A step that fails raises its PriseError at the `yield`. Time limits belong to th
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -75,6 +75,20 @@ class Reconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """Gives the address of a link's other end, a `prise.Address`; behind a proxy, that of the server as it is known here."""
+
+    link: int = MAIN
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Ends our side of a link, after what was sent; what comes is still received. Gives None."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Closes a link, after what was sent. Gives None."""
 
@@ -93,7 +107,9 @@ class Items(Generic[T]):
     values: Sequence[T]
 
 
-Step: TypeAlias = "bytes | Send | Receive | StartTLS | Dial | Listen | Accept | Close | Now | Items[Any] | None"
+Step: TypeAlias = (
+    "bytes | Send | Receive | StartTLS | Dial | Listen | Accept | Peer | End | Reconnect | Close | Now | Items[Any] | None"
+)
 
 Steps: TypeAlias = Generator[Step, Any, R]
 """A procedure: steps that end in a result."""
@@ -104,10 +120,13 @@ class Flow(Generic[T]):
     """What a procedure returns whose result comes bit by bit: the steps that produce the `Items`, and what is known already.
 
     size: of the whole in bytes (or items), None where the server does not say. name: a file name for it. kind: its type where the
-    protocol tells one (a MIME type).
+    protocol tells one (a MIME type). leave: the procedure that leaves it in the middle, if there is a better way than to read on.
+    endless: there is no end to read to, so it is left as well when the session is used for something else.
     """
 
     steps: Steps[None]
     size: int | None = None
     name: str | None = None
     kind: str | None = None
+    leave: Callable[[], Steps[None]] | None = None
+    endless: bool = False

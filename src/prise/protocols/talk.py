@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from prise.address import Address
 from prise.errors import ProtocolError, TLSError, UsageError
 from prise.protocols.credentials import Credentials, Login
 from prise.protocols.reader import Reader
@@ -43,7 +44,7 @@ class Talk:
     """One talk with one server.
 
     target: the URL it began with. encrypted: TLS is there. agreed: what a TLS that was there from the start agreed on, a
-    `TLSInfo`. reader: what came on the main link.
+    `TLSInfo`. local: our end of the main link. reader: what came on it.
     logs_in: the protocol is of no use without a login, so TLS is insisted on from the start.
     options_known: the keyword arguments that `prise.open` passes on to this protocol.
     """
@@ -56,6 +57,7 @@ class Talk:
         self.options = options
         self.encrypted = False
         self.agreed: Any = None
+        self.local: Address | None = None
         self.reader = Reader()
         self.failed = False  # the caller's `with` ends by an error
         self._tracing = options.trace is not None
@@ -129,13 +131,17 @@ class Talk:
         """Who logs in, if anybody is known. Raises UsageError where somebody must and nobody is."""
         login = self.options.credentials.find(self.target, needed)
         if login is None and self.logs_in and needed:
-            raise UsageError(
-                "{host} wants a user and a password: write {example}, or put them into ~/.netrc",
-                peer=self.target,
-                host=self.target.host,
-                example=f"{self.target.scheme}://user@{self.target.host}/",
-            )
+            raise self.no_login()
         return login
+
+    def no_login(self) -> UsageError:
+        """The error where somebody must log in and nobody is known."""
+        return UsageError(
+            "{host} wants a user and a password: write {example}, or put them into ~/.netrc",
+            peer=self.target,
+            host=self.target.host,
+            example=f"{self.target.scheme}://user@{self.target.host}/",
+        )
 
 
 def cleaned(text: str) -> str:
