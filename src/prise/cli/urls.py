@@ -77,7 +77,7 @@ def show_line(direction: str, line: str) -> None:
 def ask(host: str, user: str | None) -> tuple[str, str] | None:
     """Asks at the terminal, also when stdin is a pipe; nobody is asked in a cron job."""
     try:
-        terminal = open("/dev/tty", "r+b", buffering=0)
+        terminal = open("/dev/tty", "r+b", buffering=0)  # noqa: SIM115 - closed below
     except OSError:
         return None
     with terminal:
