@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -73,7 +73,7 @@ class _Streamed(Generic[T]):
             await self._read()
         return self._items.popleft()
 
-    async def _read(self) -> None:
+    async def _read(self) -> Sequence[T]:
         """The next items, if there are any, into the queue."""
         try:
             values = await self._session._mover.next_items(self._steps)
@@ -82,17 +82,19 @@ class _Streamed(Generic[T]):
             raise
         if values is None:
             await self._end()
-        else:
-            self._items.extend(values)
+            return ()
+        self._items.extend(values)
+        new: Sequence[T] = values
+        return new
 
     async def _hold(self) -> bool:
         """Reads the rest, for the session to be free for something else; False where there is too much of it."""
         mover = self._session._mover
         if self._endless and self._steps is not None:
             await self._depart(self._steps)
-        begun = mover.received
-        while self._steps is not None and mover.received - begun < MOST_HELD:
-            await self._read()
+        begun, unpacked = mover.received, 0  # what came packed (HTTP) may be a thousand times as much
+        while self._steps is not None and max(mover.received - begun, unpacked) < MOST_HELD:
+            unpacked += sum(len(item) for item in await self._read() if isinstance(item, bytes))
         return self._steps is None
 
     async def _end(self) -> None:

@@ -282,15 +282,6 @@ class Mover:
         self._waited, self._progress = 0.0, 0
         return self.main.tls
 
-    async def _reconnect(self, target: Target) -> Any:
-        for link in self._links.values():
-            link.abort()
-        await self.close()
-        self._target, self._number = target, MAIN
-        await self.open()
-        self._waited, self._progress = 0.0, 0
-        return self.main.tls
-
     def break_off(self) -> None:
         """Cuts everything: nobody knows what would come next."""
         self.usable = False

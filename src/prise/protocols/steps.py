@@ -108,7 +108,8 @@ class Items(Generic[T]):
 
 
 Step: TypeAlias = (
-    "bytes | Send | Receive | StartTLS | Dial | Listen | Accept | Peer | End | Reconnect | Close | Now | Items[Any] | None"
+    "bytes | Send | Receive | StartTLS | Dial | Listen | Accept | Peer | End | Reconnect | Close | Now"
+    " | Items[Any] | None"
 )
 
 Steps: TypeAlias = Generator[Step, Any, R]

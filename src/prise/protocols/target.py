@@ -67,7 +67,8 @@ class Target:
 
     scheme: as written, in lower case. protocol: "nntp" for nntp, nntps, news... tls: encrypted from the first byte.
     policy: STARTTLS as `?tls=` says, None where it does not. user, password: decoded; None where not given. place: what comes
-    after the slash behind the host, with its query, percent-encoded.
+    after the slash behind the host, with its query, percent-encoded. mechanism: how to log in, as `;AUTH=` behind the user says
+    (RFC 5092, RFC 2384); None where it does not, or for any ("*").
     """
 
     scheme: str
@@ -79,6 +80,7 @@ class Target:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     place: str = ""
+    mechanism: str | None = None
 
     @classmethod
     def parse(cls, url: str | Target) -> Target:
@@ -112,6 +114,8 @@ class Target:
             policy = found.group(1)  # type: ignore[assignment]  # the pattern says which
             place = place[: found.start()]
         user, _, password = login.partition(":")
+        user, _, extra = user.partition(";")
+        mechanism = extra[5:] if extra[:5].upper() == "AUTH=" else "*"
         host, port = _read_where(where, known.port)
         return cls(
             scheme,
@@ -120,9 +124,10 @@ class Target:
             port,
             known.tls,
             policy,
-            decoded(user.partition(";")[0]) if at and user else None,
+            decoded(user) if at and user else None,
             decoded(password) if ":" in login else None,
             place,
+            None if mechanism == "*" else decoded(mechanism),
         )
 
     def __str__(self) -> str:
