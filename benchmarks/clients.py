@@ -193,7 +193,7 @@ TASKS = (
     Task(
         "http",
         f"From nginx: 1 GiB, and {SMALL_FILES:,} files of 1 kB",
-        {PRISE: "prise", PRISE_AWAIT: "prise", "curl": "bare", "httpx": "framework"},
+        {PRISE: "prise", PRISE_AWAIT: "prise", "curl": "bare", "httpx": "framework", "niquests": "framework"},
         {"large": "1 GiB", "small": f"{SMALL_FILES:,} × 1 kB"},
         "curl",
         pages,

@@ -299,6 +299,22 @@ def http_httpx(task: str, place: Place) -> Callable[[], None]:
     return run
 
 
+def http_niquests(task: str, place: Place) -> Callable[[], None]:
+    import niquests
+
+    url = f"http://127.0.0.1:{place['port']}/"
+
+    def run() -> None:
+        with niquests.Session() as session:
+            if task == "large":
+                answer = session.get(f"{url}large", stream=True)
+                check(sum(len(piece) for piece in answer.iter_content(65536)), LARGE_FILE)
+            else:
+                check(sum(len(session.get(f"{url}small").content or b"") for _ in range(SMALL_FILES)), SMALL_FILES * 1000)
+
+    return run
+
+
 def main() -> None:
     protocol, client, task, place = sys.argv[1:]
     way = globals()[f"{protocol}_{client.replace(', ', '_')}"]

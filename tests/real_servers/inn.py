@@ -50,12 +50,12 @@ tlskeyfile: @key@
 INCOMING = 'streaming: true\nmax-connections: 50\npeer ME { hostname: "localhost, 127.0.0.1" }\n'
 READERS = """
 auth "local" { hosts: "*" default: "<anonymous>" auth: "ckpasswd -f @folder@/passwords" }
-access "everybody" { users: "<anonymous>" newsgroups: "*,!local.members" access: RPA }
-access "members" { users: "@user@" newsgroups: "*" access: RPA }
+access "everybody" { users: "<anonymous>" newsgroups: "*,!local.members" access: RPAN }
+access "members" { users: "@user@" newsgroups: "*" access: RPAN }
 """
 LOGIN_READERS = """
 auth "local" { hosts: "*" auth: "ckpasswd -f @folder@/passwords" }
-access "members" { users: "@user@" newsgroups: "*" access: RPA }
+access "members" { users: "@user@" newsgroups: "*" access: RPAN }
 """
 WRITABLE = ("local.test", "local.empty", "local.members", *(f"local.t{number}" for number in range(50)))
 READABLE = ("control", "control.cancel", "junk", "local.readonly")  # innd wants the first three
@@ -84,8 +84,12 @@ class Inn(RealServer):
         self.write("etc/storage.conf", "method tradspool { newsgroups: * class: 0 }\n")
         self.write("etc/incoming.conf", INCOMING)
         self.write("etc/inn-secrets.conf", "", 0o640)
-        for name in ("expire.ctl", "control.ctl", "localgroups", "distributions", "subscriptions", "moderators"):
+        for name in ("expire.ctl", "control.ctl", "localgroups"):
             self.write(f"etc/{name}", "")
+        self.write("etc/distributions", "local\tThis site\n")
+        self.write("etc/subscriptions", "local.test\nlocal.empty\n")
+        self.write("etc/moderators", "local.moderated.*:%s@example.org\n")
+        self.write("etc/motd.nnrpd", "Be kind.\n")
         self.write("passwords", f"{self.user}:{PASSWORD_HASH}\n", 0o600)
         active = [*((group, "n") for group in READABLE), *((group, "y") for group in WRITABLE)]
         self.write("db/active", "".join(f"{group} 0000000000 0000000001 {flag}\n" for group, flag in active))

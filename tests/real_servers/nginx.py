@@ -1,9 +1,9 @@
 """nginx: HTTP/1.1, and HTTP/2 beside it over TLS.
 
 `/` is `root`, with gzip and ranges. `/dav/` takes PUT, DELETE, MKCOL, COPY, MOVE. `/auth/` is `root` for those who have the
-password. `/slow/` is `root` at 20 KiB a second. `/echo` says what was asked, one thing a line. `/cookie` sets one.
-`/redirect` leads to `/hello.txt`, `/loop` to itself, `/elsewhere` to another port. `/unavailable`, `/forbidden` and `/limited`
-answer 503, 403 and 429.
+password. `/slow/` is `root` at 20 KiB a second. `/list/` and `/list-json/` are `root` with its folders shown. `/echo` says what
+was asked, one thing a line. `/cookie` sets one. `/redirect` leads to `/hello.txt`, `/loop` to itself, `/elsewhere` to another
+port. `/unavailable`, `/forbidden` and `/limited` answer 503, 403 and 429.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ http {
         location /auth/ { auth_basic "prise"; auth_basic_user_file @folder@/passwords; alias @folder@/root/; }
         location /slow/ { limit_rate 20k; gzip off; alias @folder@/root/; }
         location /dav/ { dav_methods PUT DELETE MKCOL COPY MOVE; create_full_put_path on; }
+        location /list/ { autoindex on; alias @folder@/root/; }
+        location /list-json/ { autoindex on; autoindex_format json; alias @folder@/root/; }
         location /cookie { add_header Set-Cookie "taste=sweet; Path=/"; return 204; }
         location /redirect { return 302 /hello.txt; }
         location /moved { return 301 /hello.txt; }

@@ -49,6 +49,7 @@ MOST_PRETTY = 10 * 1024 * 1024
     "--output", "-o", type=click.Path(), metavar=_("FILE"), help=_("Write to this file, or into this folder.")
 )
 @click.option("--remote-name", "-O", is_flag=True, help=_("Write to a file named as at the URL."))
+@click.option("--recursive", "-r", is_flag=True, help=_("A whole folder (ftp), into the folder of -o."))
 @click.option("--continue", "-C", "resume", is_flag=True, help=_("Go on where the file ends."))
 @click.option(
     "--parallel",
@@ -60,6 +61,7 @@ MOST_PRETTY = 10 * 1024 * 1024
 @click.option(
     "--header", "-H", "headers", multiple=True, metavar=_("'NAME: VALUE'"), help=_("One more header of HTTP.")
 )
+@click.option("--http2", is_flag=True, help=_("Speak HTTP/2, if the server does (https)."))
 @click.option("--json", "as_json", is_flag=True, help=_("Print one JSON object per file."))
 @click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors."))
 @session_options
@@ -67,17 +69,23 @@ def command(
     urls: tuple[str, ...],
     output: str | None,
     remote_name: bool,
+    recursive: bool,
     resume: bool,
     parallel: int,
     headers: tuple[str, ...],
+    http2: bool,
     as_json: bool,
     quiet: bool,
     **session: Any,
 ) -> int:
     arguments = session_arguments(session, urls)
     more: dict[str, Any] = {"headers": read_headers(headers)} if headers else {}
+    if http2:
+        more["http2"] = True
     if output == "-":
         output = None
+    if recursive:
+        return get_trees(urls, output, arguments, quiet)
     to_files = output is not None or remote_name
     if not to_files and (resume or as_json or len(urls) > 1):
         raise prise.UsageError("-C, --json and several URLs need files to write to: give -o or -O")
@@ -89,6 +97,23 @@ def command(
     fetch = Fetch(arguments, more, resume, quiet, events)
     jobs = list(zip(urls, destinations(urls, output), strict=True))
     return max(side_by_side(fetch, jobs, parallel), default=0)
+
+
+def get_trees(urls: tuple[str, ...], output: str | None, arguments: dict[str, Any], quiet: bool) -> int:
+    """Whole folders, one after the other."""
+    from prise.cli.put import follow_tree
+
+    if len(urls) > 1 and output is None:
+        raise prise.UsageError("several folders need one to go into: give -o")
+    for url in urls:
+        with prise.open(url, **arguments) as session:
+            if not hasattr(session, "get_tree"):
+                raise prise.UsageError("whole folders are for ftp, not for {scheme}", scheme=session.target.scheme)
+            folder = output or "."
+            if len(urls) > 1:
+                folder = os.path.join(folder, file_name(url))
+            follow_tree(session.get_tree(None, folder), quiet)
+    return 0
 
 
 def read_headers(lines: tuple[str, ...]) -> dict[str, str]:

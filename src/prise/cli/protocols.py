@@ -12,7 +12,7 @@ from prise.locale import translate as _
 from prise.protocols.target import SCHEMES
 
 MODULES = {
-    "http": ("http.client, urllib", "niquests"),
+    "http": ("http.client, urllib", "prise.protocols.http"),
     "nntp": ("nntplib (< 3.13)", "prise.protocols.nntp"),
     "ftp": ("ftplib", "prise.protocols.ftp"),
     "smtp": ("smtplib", "prise.protocols.smtp"),

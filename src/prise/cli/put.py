@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,9 +19,7 @@ from prise.cli.progress import Progress
 from prise.cli.texts import amount, examples, visible
 from prise.cli.urls import URLS, session_arguments, session_options
 from prise.locale import translate as _
-from prise.protocols.source import Source
-
-PIECE = 256 * 1024
+from prise.locale import translate_plural
 
 
 @click.command(
@@ -41,28 +39,69 @@ PIECE = 256 * 1024
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar=_("FILE..."))
 @click.argument("url", type=URLS, metavar="URL")
 @click.option("--continue", "-C", "resume", is_flag=True, help=_("Go on where the file over there ends (ftp)."))
+@click.option("--recursive", "-r", is_flag=True, help=_("A whole folder, into the one that URL names (ftp)."))
 @click.option(
     "--header", "-H", "headers", multiple=True, metavar=_("'NAME: VALUE'"), help=_("One more header of HTTP.")
 )
 @click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors."))
 @session_options
 def command(
-    files: tuple[str, ...], url: str, resume: bool, headers: tuple[str, ...], quiet: bool, **session: Any
+    files: tuple[str, ...],
+    url: str,
+    resume: bool,
+    recursive: bool,
+    headers: tuple[str, ...],
+    quiet: bool,
+    **session: Any,
 ) -> None:
     if "-" in files and (len(files) > 1 or url.endswith("/")):
         raise prise.UsageError("standard input (-) is sent alone, to a URL that names what it is to be there")
     for file in files:
-        if file != "-" and not os.path.isfile(file):
-            raise prise.UsageError("{path} is not a file", path=file)
+        if recursive and not os.path.isdir(file):
+            raise prise.UsageError("-r is for a folder, and {path} is none", path=file)
+        if not recursive and file != "-" and not os.path.isfile(file):
+            raise prise.UsageError("{path} is not a file; -r sends a whole folder (ftp)", path=file)
     arguments = session_arguments(session, (url,))
     more: dict[str, Any] = {"headers": read_headers(headers)} if headers else {}
     with prise.open(url, **arguments, **more) as opened:
+        if recursive:
+            for file in files:
+                put_tree(opened, file, quiet)
+            return
         folder = opened.target.place.endswith("/") and opened.target.protocol in ("ftp", "http")
         if len(files) > 1 and not folder and opened.target.protocol in ("ftp", "http"):
             raise prise.UsageError("several files go into a folder: end the URL with a slash")
         for file in files:
             name = f"{opened.target.place}{quote(Path(file).name)}" if folder else None
             put_one(opened, file, name, resume, quiet)
+
+
+def put_tree(session: Any, folder: str, quiet: bool) -> None:
+    """A whole folder into the one that the URL names."""
+    if not hasattr(session, "put_tree"):
+        raise prise.UsageError("whole folders are for ftp, not for {scheme}", scheme=session.target.scheme)
+    follow_tree(session.put_tree(folder), quiet)
+
+
+def follow_tree(events: Iterable[Any], quiet: bool) -> None:
+    """Shows how far a tree is: each file once it is whole, what was refused with the server's words."""
+    progress = Progress()
+    progress.shown = progress.shown and not quiet
+    name, done, files = "", 0, 0
+    with progress:
+        for event in events:
+            if event.name != name:
+                name, done = event.name, 0
+                progress.what = name
+            progress.advance(event.done - done)
+            done = event.done
+            if event.refused is not None:
+                progress.clear()
+                say(f"{visible(event.name)}: {event.refused.sentence(_)}")
+            elif event.complete and event.kind == "file":
+                files += 1
+    if not quiet:
+        say(translate_plural("{count} file", "{count} files", files).format(count=files))
 
 
 def put_one(session: Any, file: str, place: str | None, resume: bool, quiet: bool) -> None:
@@ -85,8 +124,7 @@ def put_one(session: Any, file: str, place: str | None, resume: bool, quiet: boo
         progress.shown = progress.shown and not quiet
         progress.skip(offset)
         with progress:
-            source = Source(counted(opened, offset, progress), None if total is None else max(total - offset, 0), file)
-            session.put(None, source, **({"offset": offset} if offset else {}))
+            session.put(None, Counted(opened, progress), **({"offset": offset} if offset else {}))
     finally:
         if file != "-":
             opened.close()
@@ -95,9 +133,15 @@ def put_one(session: Any, file: str, place: str | None, resume: bool, quiet: boo
         say(_("sent: {file}{size}").format(file=visible(file), size=size))
 
 
-def counted(file: Any, offset: int, progress: Progress) -> Iterator[bytes]:
-    if offset:
-        file.seek(offset)
-    while piece := file.read1(PIECE) if hasattr(file, "read1") else file.read(PIECE):
-        yield piece
-        progress.advance(len(piece))
+class Counted:
+    """A file that tells how far it was read. seek, tell: those of the file, so that its size can be found out."""
+
+    def __init__(self, file: Any, progress: Progress) -> None:
+        self._read = getattr(file, "read1", file.read)  # of a pipe, what is there
+        self._progress = progress
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, most: int) -> bytes:
+        piece: bytes = self._read(most)
+        self._progress.advance(len(piece))
+        return piece

@@ -27,8 +27,9 @@ class Source:
     @classmethod
     def of(cls, data: Data, offset: int = 0) -> Source:
         """From anything that `put` takes. offset: bytes of it to leave out. Raises UsageError, and OSError for a file."""
-        if isinstance(data, Source) and not offset:
-            return data
+        if isinstance(data, Source):
+            rest_size = None if data.size is None else max(data.size - offset, 0)
+            return cls(_skip(data, offset), rest_size, data.name) if offset else data
         if isinstance(data, str):
             data = data.encode()
         if isinstance(data, bytes | bytearray | memoryview):
