@@ -11,6 +11,8 @@ import pytest
 
 import prise
 from blocking_support import until
+from real_servers.dovecot import Dovecot
+from real_servers.nginx import Nginx
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"<!-- test: ([\w ]+) -->\n```python\n(.*?)```", re.DOTALL)
@@ -40,7 +42,7 @@ def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pag
 
 def test_all_python_blocks_are_tested(page: Page) -> None:
     assert sorted(page.blocks) == [
-        "client of greeter", "handover", "models", "play", "serve", "spellings", "transports",
+        "client of greeter", "handover", "models", "play", "protocols", "serve", "spellings", "transports",
     ]  # fmt: skip
     for name in ("README.md", "README.fr.md"):
         assert (ROOT / name).read_text().count("```python") == len(page.blocks)
@@ -101,3 +103,21 @@ def test_a_connection_changes_hands(page: Page, monkeypatch: pytest.MonkeyPatch,
         client.send("Zoé")
         assert client.receive(10) == "Bonjour Zoé"
     doctor.join(10)
+
+
+def test_the_protocols(
+    page: Page, dovecot: Dovecot, nginx: Nginx, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dovecot.deliver("readme", b"Subject: hello\r\n\r\nworld\r\n")
+    nginx.place("readme.txt", b"a page")
+    page.names.update(prise=prise, trust=prise.TLS(ca=dovecot.ca))
+    (file,) = re.findall(r"\w+\.eml", page.blocks["protocols"])
+    page.run(
+        "protocols",
+        ('"imaps://ada@mail.example.org/INBOX"', f'"{dovecot.url("INBOX", user="readme:pw", tls=True)}", tls=trust'),
+        ('"https://example.org/"', f'"{nginx.url("readme.txt")}"'),
+        (f'"{file}"', repr(str(tmp_path / file))),
+    )
+    assert "hello" in capsys.readouterr().out
+    assert (tmp_path / file).read_bytes().endswith(b"world\r\n")
+    assert page.names["page"] == b"a page"

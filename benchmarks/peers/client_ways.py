@@ -310,7 +310,9 @@ def http_niquests(task: str, place: Place) -> Callable[[], None]:
                 answer = session.get(f"{url}large", stream=True)
                 check(sum(len(piece) for piece in answer.iter_content(65536)), LARGE_FILE)
             else:
-                check(sum(len(session.get(f"{url}small").content or b"") for _ in range(SMALL_FILES)), SMALL_FILES * 1000)
+                check(
+                    sum(len(session.get(f"{url}small").content or b"") for _ in range(SMALL_FILES)), SMALL_FILES * 1000
+                )
 
     return run
 

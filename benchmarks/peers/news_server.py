@@ -1,6 +1,6 @@
 """A news server that knows all its answers beforehand, so that it costs next to nothing: for measuring clients.
 
-    python -m benchmarks.peers.news_server OVERVIEWS ARTICLES      one group, bench.test; prints its port
+python -m benchmarks.peers.news_server OVERVIEWS ARTICLES      one group, bench.test; prints its port
 """
 
 from __future__ import annotations
