@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import ssl
 import sys
 import time
@@ -29,16 +28,36 @@ def check(found: int, expected: int) -> None:
         raise SystemExit(f"found {found}, expected {expected}")
 
 
+class Usage:
+    """Of curl: CPU seconds, peak memory in MB."""
+
+    cpu = 0.0
+    memory = 0.0
+    known = False
+
+
 def curl(*arguments: str) -> None:
-    """Replaces this process's figures by those of curl alone."""
-    pid = os.spawnlp(os.P_NOWAIT, "curl", "curl", "--silent", "--show-error", "--fail", *arguments)
-    _, status, usage = os.wait4(pid, 0)
+    """Runs curl, whose figures stand in the place of ours."""
+    pid = os.posix_spawnp("curl", ["curl", "--silent", "--show-error", "--fail", *arguments], os.environ)
+    while True:
+        # Not ru_maxrss: a process that was forked has that of its parent.
+        Usage.memory = peak(f"/proc/{pid}/status") or Usage.memory
+        done, status, usage = os.wait4(pid, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.005)
     if status:
         raise SystemExit(f"curl ended with {status}")
-    CURL.append(usage)
+    Usage.cpu, Usage.known = usage.ru_utime + usage.ru_stime, True
 
 
-CURL: list[resource.struct_rusage] = []
+def peak(status: str) -> float:
+    """The most memory that a process has had, in MB; 0 when it is gone."""
+    try:
+        with open(status, encoding="ascii") as lines:
+            return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")), 0.0)
+    except OSError:
+        return 0.0
 
 
 # -- News --------------------------------------------------------------------------------------------------------------
@@ -321,12 +340,13 @@ def main() -> None:
     protocol, client, task, place = sys.argv[1:]
     way = globals()[f"{protocol}_{client.replace(', ', '_')}"]
     run = way(task, json.loads(place))
-    before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    before, begun = time.process_time(), time.perf_counter()
     run()
     wall = time.perf_counter() - begun
-    usage = CURL[0] if CURL else resource.getrusage(resource.RUSAGE_SELF)
-    cpu = usage.ru_utime + usage.ru_stime - (0.0 if CURL else before.ru_utime + before.ru_stime)
-    print(json.dumps({"wall": wall, "cpu": cpu, "memory": usage.ru_maxrss / 1000}))
+    cpu, memory = (
+        (Usage.cpu, Usage.memory) if Usage.known else (time.process_time() - before, peak("/proc/self/status"))
+    )
+    print(json.dumps({"wall": wall, "cpu": cpu, "memory": memory}))
 
 
 if __name__ == "__main__":

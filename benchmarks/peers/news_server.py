@@ -27,7 +27,8 @@ def answers(overviews: int, articles: int) -> dict[bytes, bytes]:
         b"GROUP": b"211 %d 1 %d %s\r\n" % (overviews, overviews, GROUP),
         b"OVER": over,
         b"XOVER": over,
-        b"LIST": b"215 order\r\nSubject:\r\nFrom:\r\nDate:\r\nMessage-ID:\r\nReferences:\r\n:bytes\r\n:lines\r\nXref:full\r\n.\r\n",
+        b"LIST": b"215 order\r\nSubject:\r\nFrom:\r\nDate:\r\nMessage-ID:\r\nReferences:\r\n"
+        b":bytes\r\n:lines\r\nXref:full\r\n.\r\n",
         b"ARTICLE": article,
         b"QUIT": b"205 bye\r\n",
     }
