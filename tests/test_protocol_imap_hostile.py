@@ -454,13 +454,13 @@ def test_what_cannot_be_switched_on_stays_off() -> None:
     [(b"+ \r\n", None), (b"+ \xff\r\n", errors.ProtocolError), (b"+ abc\r\n", errors.ProtocolError)],
 )
 def test_challenges(challenge: bytes, error: type[Exception] | None) -> None:
-    """CRAM-MD5 has one challenge, in base64; a second one is answered with nothing."""
+    """CRAM-MD5 has one challenge, in base64; a second one ends it ("*", RFC 4422 §3.5)."""
 
     def authenticate(connection: Any) -> bytes:
         connection.send(challenge)
         assert connection.receive().endswith(b"\r\n")
         connection.send(b"+ \r\n")
-        assert connection.receive() == b"\r\n"
+        assert connection.receive() == b"*\r\n"
         return b"TAG OK done\r\n"
 
     with imap({"AUTHENTICATE": authenticate}, b"* OK [CAPABILITY IMAP4rev1 AUTH=CRAM-MD5] hi\r\n") as url:

@@ -74,6 +74,7 @@ def test_groups_are_listed_with_their_description(news: NNTP) -> None:
 def test_the_articles_of_a_group_are_listed_and_read(news: NNTP) -> None:
     entries = list(news.list())
     assert [entry.name for entry in entries] == ["1", "2", "3"]
+    assert [entry.name for entry in news.list(last=2)] == ["2", "3"]
     first = entries[0]
     assert (first.kind, first.title) == ("article", "café 1")
     assert first.modified == datetime(2026, 11, 21, 11, tzinfo=UTC)

@@ -271,6 +271,12 @@ def test_a_password_is_not_sent_in_clear() -> None:
         attack({}, lambda box: None, rest="")
 
 
+def test_a_server_that_asks_on_and_on() -> None:
+    script = {b"CAPA": b"+OK\r\nSASL CRAM-MD5\r\n.\r\n", b"AUTH": b"+ \r\n" * 100}
+    with pytest.raises(prise.ProtocolError, match="on and on"):
+        attack(script, lambda box: None)
+
+
 def test_dots_that_are_not_doubled() -> None:
     with pytest.raises(prise.ProtocolError, match="not doubled"):
         attack({b"RETR": b"+OK\r\n.hidden\r\n.\r\n", b"LIST": b"+OK 1 10\r\n"}, lambda box: box.get(1).read())

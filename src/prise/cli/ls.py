@@ -40,11 +40,15 @@ MARKS = {"folder": "/", "mailbox": "/", "menu": "/", "group": "/", "link": "@", 
 def command(url: str, long: bool, first: int | None, last: int | None, as_json: bool, **session: Any) -> None:
     arguments = session_arguments(session, (url,))
     with prise.open(url, **arguments) as opened:
-        entries = opened.list()
-        if last is not None:
+        if last is None:
+            entries = opened.list()
+        else:
             from collections import deque
 
-            entries = deque(entries, maxlen=last)
+            spared = (
+                {"last": last} if opened.target.protocol in ("imap", "nntp") else {}
+            )  # the rest need not come at all
+            entries = deque(opened.list(**spared), maxlen=last)
         for entry in islice(entries, first):
             if as_json:
                 text = json.dumps(as_object(entry), ensure_ascii=False, default=str)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from prise.errors import LoginFailed, NotFound, ProtocolError, Refused, Unsupported, UsageError
 from prise.protocols.credentials import Login
 from prise.protocols.entry import Entry
-from prise.protocols.sasl import Exchange, choose
+from prise.protocols.sasl import Answers, choose
 from prise.protocols.session import AsyncSession, Session, content, procedure, streaming
 from prise.protocols.source import Data
 from prise.protocols.steps import Flow, Items, Steps
@@ -76,7 +76,7 @@ class POP3Talk(Talk):
         challenge = _APOP.search(self.greeting)
         try:
             if mechanism is not None and (wanted or self.encrypted or not mechanism.tells or challenge is None):
-                yield from self._authenticate(mechanism.name, mechanism.exchange(login, self.target.host))
+                yield from self._authenticate(mechanism.name, Answers(mechanism, login, self.target.host))
             elif wanted or login.token:
                 raise LoginFailed(
                     "the server does not offer this way of logging in: {wanted}", wanted=wanted or "OAuth 2.0"
@@ -93,20 +93,13 @@ class POP3Talk(Talk):
         except Refused as error:
             raise LoginFailed(operation="login", peer=self.target, code=error.code, words=error.words) from None
 
-    def _authenticate(self, name: str, exchange: Exchange) -> Steps[None]:
-        from base64 import b64decode, b64encode
-
-        first = next(exchange)
-        initial = "" if first is None else f" {b64encode(first).decode() or '='}"
-        yield from self.say(f"AUTH {name}{initial}", f"AUTH {name}{f' {HIDDEN}' if initial else ''}")
+    def _authenticate(self, name: str, answers: Answers) -> Steps[None]:
+        initial = answers.initial()
+        yield from self.say(
+            f"AUTH {name}{f' {initial}' if initial else ''}", f"AUTH {name}{f' {HIDDEN}' if initial else ''}"
+        )
         while (line := (yield from self.hear())).startswith("+") and not line.startswith("+OK"):
-            try:
-                answer = exchange.send(b64decode(line[2:]))
-            except StopIteration:
-                answer = b""
-            except ValueError:
-                raise ProtocolError("the server's challenge is not in base64", operation="AUTH") from None
-            yield from self.say(b64encode(answer or b""), HIDDEN)
+            yield from self.say(answers.to(line[2:]), HIDDEN)
         self._ok(line, "AUTH")
 
     def _capa(self) -> Steps[dict[str, list[str]]]:

@@ -1,20 +1,22 @@
 """Ways of logging in that SMTP, IMAP, POP3 and NNTP share (SASL, RFC 4422), as generators without I/O.
 
     mechanism = choose(["PLAIN", "CRAM-MD5"], login, encrypted=True)       the best that both sides know
-    exchange = mechanism.exchange(login, host)                             yields answers, is sent challenges: bytes both
-    first = next(exchange)                                                 None: the server speaks first
+    answers = Answers(mechanism, login, host)                              its half of the exchange, in base64
+    answers.initial()                                                      what is said first; None: the server speaks first
+    answers.to(challenge)                                                  what is said to that
 
-What is in base64, and on which line, is each protocol's own business.
+On which line these stand is each protocol's own business.
 """
 
 from __future__ import annotations
 
 import hmac
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator, Iterable
 from hashlib import md5
 from typing import NamedTuple
 
-from prise.errors import UsageError
+from prise.errors import ProtocolError, UsageError
 from prise.protocols.credentials import Login
 
 Exchange = Generator["bytes | None", bytes, None]
@@ -95,3 +97,42 @@ def choose(offered: Iterable[str], login: Login, encrypted: bool, wanted: str | 
     if not encrypted:
         fitting.sort(key=lambda each: each.tells)
     return fitting[0] if fitting else None
+
+
+class Answers:
+    """What the client says in an exchange, as its lines have it: in base64."""
+
+    def __init__(self, mechanism: Mechanism, login: Login, host: str) -> None:
+        self._exchange = mechanism.exchange(login, host)
+        self._first = next(self._exchange)
+        self._over = False
+
+    def initial(self, room: int = 64 * 1024) -> str | None:
+        """What may stand behind the command already; "=" is nothing at all. None: the server speaks first, or there is not
+        room (characters) for it; then it is the first answer of `to`."""
+        if self._first is None:
+            return None
+        encoded = b64encode(self._first).decode() or "="
+        if len(encoded) > room:
+            return None
+        self._first = None
+        return encoded
+
+    def to(self, challenge: str) -> str:
+        """The answer to a challenge. "*" ends the exchange (RFC 4422 §3.5): the server asks more than the mechanism knows.
+
+        Raises ProtocolError for what is not base64, and for a server that does not let it end."""
+        try:
+            asked = b64decode(challenge)
+        except ValueError:
+            raise ProtocolError("the server's challenge is not in base64", operation="login") from None
+        if self._first is not None:
+            answer, self._first = self._first, None
+            return b64encode(answer).decode()
+        if self._over:
+            raise ProtocolError("the server asks on and on, behind the end of the login", operation="login")
+        try:
+            return b64encode(self._exchange.send(asked) or b"").decode()
+        except StopIteration:
+            self._over = True
+            return "*"

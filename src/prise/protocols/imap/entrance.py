@@ -7,7 +7,7 @@ from prise.protocols.credentials import Login
 from prise.protocols.imap.commands import Commands
 from prise.protocols.imap.names import string
 from prise.protocols.imap.parser import Continue, Status
-from prise.protocols.sasl import Exchange, choose
+from prise.protocols.sasl import Answers, choose
 from prise.protocols.steps import Steps
 from prise.protocols.talk import HIDDEN, cleaned
 
@@ -66,7 +66,7 @@ class Entrance(Commands):
         try:
             if mechanism is not None:
                 self.capabilities = before & {"SASL-IR"}
-                yield from self._authenticate(mechanism.name, mechanism.exchange(login, self.target.host))
+                yield from self._authenticate(mechanism.name, Answers(mechanism, login, self.target.host))
             elif wanted or login.token:
                 raise LoginFailed(
                     "the server does not offer this way of logging in: {wanted}", wanted=wanted or "OAuth 2.0"
@@ -86,28 +86,15 @@ class Entrance(Commands):
         if self.capabilities <= before & {"SASL-IR", "LITERAL+", "LITERAL-"}:
             yield from self._ask("CAPABILITY")
 
-    def _authenticate(self, name: str, exchange: Exchange) -> Steps[None]:
-        from base64 import b64decode, b64encode
-
-        first = next(exchange)
-        at_once = first is not None and self._has("SASL-IR")
-        initial = f" {b64encode(first or b'').decode() or '='}" if at_once else ""
-        yield from self._start(
-            f"AUTHENTICATE {name}{initial}", shown=f"AUTHENTICATE {name} {HIDDEN if at_once else ''}"
-        )
+    def _authenticate(self, name: str, answers: Answers) -> Steps[None]:
+        initial = answers.initial() if self._has("SASL-IR") else None
+        more = (f" {initial}", f" {HIDDEN}") if initial else ("", "")
+        yield from self._start(f"AUTHENTICATE {name}{more[0]}", shown=f"AUTHENTICATE {name}{more[1]}")
         self._operation = "AUTHENTICATE"
-        waiting = None if at_once else first
         while True:
             response = yield from self._response()
             if isinstance(response, Continue):
-                try:
-                    answer = waiting if waiting is not None else exchange.send(b64decode(response.words))
-                except StopIteration:
-                    answer = b""
-                except ValueError:
-                    raise ProtocolError("the server's challenge is not in base64", operation="AUTHENTICATE") from None
-                waiting = None
-                yield from self.say(b64encode(answer or b""), HIDDEN)
+                yield from self.say(answers.to(response.words), HIDDEN)
             elif isinstance(status := self._sorted(response, ()), Status):
                 self._answered(status)
                 return

@@ -6,7 +6,6 @@ first of all; STARTTLS; AUTHINFO; COMPRESS where it is wanted. A server may also
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -15,7 +14,7 @@ from prise.protocols.credentials import Login
 from prise.protocols.nntp.compression import Deflate, InflatingReader
 from prise.protocols.nntp.posting import dotted
 from prise.protocols.reply import Reply, read_reply
-from prise.protocols.sasl import Mechanism, choose
+from prise.protocols.sasl import Answers, choose
 from prise.protocols.steps import Items, Steps
 from prise.protocols.talk import HIDDEN, Talk
 
@@ -114,7 +113,7 @@ class NewsTalk(Talk):
         mechanism = choose(self.capabilities.get("SASL", ()), login, self.encrypted, wanted)
         # USER first: servers list what their SASL library could do, and have their passwords where USER alone finds them (INN).
         if mechanism is not None and (wanted or login.token or "USER" not in ways):
-            reply = yield from self._authenticate(mechanism, login)
+            reply = yield from self._authenticate(mechanism.name, Answers(mechanism, login, self.target.host))
         elif wanted or login.token:
             raise LoginFailed(
                 "the server does not offer this way of logging in: {wanted}",
@@ -134,27 +133,15 @@ class NewsTalk(Talk):
         if self.capabilities:
             yield from self._ask_capabilities()  # they may be others for those who are known
 
-    def _authenticate(self, mechanism: Mechanism, login: Login) -> Steps[Reply]:
-        exchange = mechanism.exchange(login, self.target.host)
-        answer = next(exchange)
-        command = f"AUTHINFO SASL {mechanism.name}"
-        if answer is not None and len(command) + len(_packed(answer)) < LONGEST_COMMAND:
-            yield from self.say(f"{command} {_packed(answer)}", f"{command} {HIDDEN}")
-            answer = None
-        else:
-            yield from self.say(command)
+    def _authenticate(self, name: str, answers: Answers) -> Steps[Reply]:
+        command = f"AUTHINFO SASL {name}"
+        initial = answers.initial(LONGEST_COMMAND - len(command) - 1)
+        yield from self.say(
+            f"{command}{f' {initial}' if initial else ''}", f"{command}{f' {HIDDEN}' if initial else ''}"
+        )
         while (reply := (yield from read_reply(self, several=False))).code == 383:
-            try:
-                challenge = b"" if reply.text == "=" else b64decode(reply.text)
-            except ValueError:
-                raise ProtocolError("the server's challenge is not in base64", operation="login") from None
-            if answer is None:
-                try:
-                    answer = exchange.send(challenge) or b""
-                except StopIteration:
-                    answer = b""
-            yield from self.say(_packed(answer), HIDDEN)
-            answer = None
+            # Nothing at all is written "=" in both directions (RFC 4643 §2.4).
+            yield from self.say(answers.to("" if reply.text == "=" else reply.text) or "=", HIDDEN)
         return reply
 
     # -- commands and answers ------------------------------------------------------------------------------------------
@@ -221,8 +208,3 @@ class NewsTalk(Talk):
         """The lines of an answer that may be long: as items, as they come."""
         while (lines := (yield from self.reader.dotted_lines())) is not None:
             yield Items(read(lines))
-
-
-def _packed(answer: bytes) -> str:
-    """In base64; nothing at all is written "=" (RFC 4643 §2.4)."""
-    return b64encode(answer).decode() or "="

@@ -33,17 +33,20 @@ class NNTPTalk(ArticlesTalk):
     # -- the three verbs -----------------------------------------------------------------------------------------------
 
     @streaming
-    def list(self, name: str | None = None) -> Steps[Flow[Entry]]:
+    def list(self, name: str | None = None, last: int | None = None) -> Steps[Flow[Entry]]:
         """Groups, or the articles of a group.
 
-        name: "" all groups, a pattern ("comp.*"), or a group; None: what the URL names. Of a group: title is its description,
+        name: "" all groups, a pattern ("comp.*"), or a group; None: what the URL names. last: of a group's articles only those
+        with the highest numbers, so many at the most. Of a group: title is its description,
         size about how many articles it has, facts first, last, status. Of an article: name is its number, title the
         subject, size in bytes, facts from, message_id, references, lines.
         """
         place = self._place(name)
         if place.article:
             raise UsageError("{article} is an article: get it", article=place.article)
-        return (yield from self._list_groups(place.group) if place.is_pattern else self._list_articles(place.group))
+        return (
+            yield from self._list_groups(place.group) if place.is_pattern else self._list_articles(place.group, last)
+        )
 
     @content
     def get(self, name: str | int | None = None) -> Steps[Flow[bytes]]:
@@ -117,11 +120,10 @@ class NNTPTalk(ArticlesTalk):
         yield from self.command(f"LIST ACTIVE {pattern}" if pattern else "LIST", 215)
         return Flow(self.told_lines(lambda lines: [_group_entry(line, titles) for line in read_groups(lines)]))
 
-    def _list_articles(self, name: str) -> Steps[Flow[Entry]]:
+    def _list_articles(self, name: str, last: int | None) -> Steps[Flow[Entry]]:
         group = yield from self.group.steps(name)
-        return (
-            yield from self.overviews(group.numbers, lambda lines: [_entry(each) for each in read_overviews(lines)])
-        )
+        numbers = group.numbers if last is None else group.numbers[-last:]
+        return (yield from self.overviews(numbers, lambda lines: [_entry(each) for each in read_overviews(lines)]))
 
 
 def _group_entry(line: GroupLine, titles: dict[str, str]) -> Entry:

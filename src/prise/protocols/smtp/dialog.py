@@ -3,7 +3,6 @@ one answer."""
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import NoReturn
@@ -11,7 +10,7 @@ from typing import NoReturn
 from prise.errors import ConnectionLost, LoginFailed, ProtocolError, Refused, UsageError
 from prise.protocols.credentials import Login
 from prise.protocols.reply import Reply, read_reply
-from prise.protocols.sasl import Exchange, Mechanism, choose
+from prise.protocols.sasl import Answers, choose
 from prise.protocols.steps import Steps
 from prise.protocols.talk import HIDDEN, Talk, cleaned
 
@@ -98,24 +97,15 @@ class Dialog(Talk):
                 peer=self.target,
                 wanted=wanted or ("OAuth 2.0" if login.token else "AUTH"),
             )
-        yield from self._authenticate(mechanism, mechanism.exchange(login, self.target.host))
+        yield from self._authenticate(mechanism.name, Answers(mechanism, login, self.target.host))
 
-    def _authenticate(self, mechanism: Mechanism, exchange: Exchange) -> Steps[None]:
-        first = next(exchange)
-        initial = "" if first is None else f" {b64encode(first).decode() or '='}"
-        yield from self.say(f"AUTH {mechanism.name}{initial}", f"AUTH {mechanism.name}{initial and f' {HIDDEN}'}")
+    def _authenticate(self, name: str, answers: Answers) -> Steps[None]:
+        initial = answers.initial()
+        yield from self.say(
+            f"AUTH {name}{f' {initial}' if initial else ''}", f"AUTH {name}{f' {HIDDEN}' if initial else ''}"
+        )
         while (reply := (yield from self._answer("AUTH"))).code == 334:
-            try:
-                answer = exchange.send(b64decode(reply.text))
-            except StopIteration:
-                yield from self.say("*")  # it asks more than this mechanism knows: RFC 4954 §4 ends it so
-                reply = yield from self._answer("AUTH")
-                break
-            except ValueError:
-                raise ProtocolError(
-                    "the server's challenge is not in base64", operation="AUTH", peer=self.target
-                ) from None
-            yield from self.say(b64encode(answer or b""), HIDDEN)
+            yield from self.say(answers.to(reply.text), HIDDEN)
         if reply.kind == 3:
             self._not_known(reply, "AUTH")
         if reply.kind != 2:
