@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+
+import keyring
+import keyring.backend
+import pytest
 
 import prise
 from prise.relay import Relay
@@ -42,3 +47,36 @@ def test_ipv6(nginx: Nginx) -> None:
     nginx.place("six.txt", b"six")
     with Relay("[::1]:0", f"127.0.0.1:{nginx.port}") as relay:
         assert prise.get(f"http://[::1]:{relay.address.port}/six.txt").read() == b"six"
+
+
+class Ring(keyring.backend.KeyringBackend):
+    """A keyring like the desktop's, in memory."""
+
+    priority = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passwords: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.passwords.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.passwords[service, username] = password
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    before = keyring.get_keyring()
+    ring = Ring()
+    keyring.set_keyring(ring)
+    yield ring
+    keyring.set_keyring(before)
+
+
+def test_a_password_from_the_keyring(dovecot: Dovecot, ring: Ring) -> None:
+    keyring.set_password("localhost", "ways", "pw")
+    with prise.open(f"pop3://ways@localhost:{dovecot.pop3_port}/?tls=never", netrc=False) as box:
+        assert box.stat().messages >= 0
+    with pytest.raises(prise.UsageError, match="netrc"):
+        prise.open(f"pop3://ways@localhost:{dovecot.pop3_port}/?tls=never", netrc=False, keyring=False).open()
