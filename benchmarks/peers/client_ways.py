@@ -70,7 +70,7 @@ def nntp_prise(task: str, place: Place) -> Callable[[], None]:
         with prise.open(place["url"]) as session:
             session.group("bench.test")
             if task == "over":
-                check(sum(1 for overview in session.over(1, OVERVIEWS) if overview.subject), OVERVIEWS)
+                check(sum(1 for overview in session.over((1, OVERVIEWS)) if overview.subject), OVERVIEWS)
             else:
                 check(sum(len(article.data) > 2000 for article in session.articles(range(1, ARTICLES + 1))), ARTICLES)
 
@@ -85,7 +85,7 @@ def nntp_prise_await(task: str, place: Place) -> Callable[[], None]:
             await session.group("bench.test")
             count = 0
             if task == "over":
-                async for overview in session.over(1, OVERVIEWS):
+                async for overview in session.over((1, OVERVIEWS)):
                     count += bool(overview.subject)
                 check(count, OVERVIEWS)
             else:
