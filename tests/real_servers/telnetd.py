@@ -10,7 +10,7 @@ from real_servers.inetd import InetdServer
 
 LOGIN = r"""#!/bin/sh
 printf 'login: '; read -r name; printf 'Password: '; stty -echo; read -r password; stty echo; echo
-[ "$password" = pw ] || { echo 'Login incorrect'; exit 1; }
+[ "$password" = pw ] || { echo 'Login incorrect'; exec "$0"; }
 echo "Welcome $name term=$TERM size=$(stty size)"
 PS1='prise$ ' exec sh -i
 """

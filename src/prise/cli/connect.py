@@ -45,6 +45,7 @@ PATIENT = prise.Limits(idle_time=None, message_time=None, write_time=None)
         ("prise connect --retry 10 /run/app.sock < request > answer", _("a Unix socket that is not there yet")),
         ("prise connect tls:example.org:443", _("encrypted, the certificate checked")),
         ("echo hello | prise connect udp::50000", _("a datagram, and the answers of the next three seconds")),
+        ("prise connect telnet://example.org", _("a terminal session; Ctrl-] leaves it")),
         ("prise connect ws://localhost:8088/chat", _("a WebSocket: each piece of input is a message")),
         (
             r"""prise connect --framing 'prefixed:4|json' :50000 <<< '{"ask": 1}'""",
@@ -84,6 +85,13 @@ def command(
     no_eof: bool,
     **security: Any,
 ) -> None:
+    telnet = address if address.lower().startswith(("telnet:", "telnets:")) else None
+    if telnet is not None:
+        from prise.cli.telnet import carrier, talk_telnet
+
+        if framing is not None or crlf:
+            raise prise.UsageError("--framing and --crlf are not for telnet, which has a form of its own")
+        address = carrier(telnet)
     address, tls, via = encrypted(address, security), client_tls(security), proxies(security)
     seconds = None if isinstance(timeout, str) else timeout
     framing = framing or usual_framing(address)
@@ -100,7 +108,9 @@ def command(
     if not raw and crlf:
         raise prise.UsageError("--crlf is for plain bytes; with --framing, the framing writes the ends of messages")
     with connector.open() as connection:
-        if raw:
+        if telnet is not None:
+            talk_telnet(connection, telnet, wait)
+        elif raw:
             talk_bytes(connection, crlf, wait, not no_eof)
         else:
             talk_messages(connection, Form(framing), wait, not no_eof)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from prise.errors import FrameError
 from prise.layers.base import Layer
 
-_IAC, _DONT, _DO, _WONT, _WILL, _SB, _SE = 255, 254, 253, 252, 251, 250, 240
+IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
 _AYT, _DATA_MARK = 246, 242
 _KEYS = {247: b"\b", 248: b"\x15", 244: b"\x03", 243: b"\x03", 236: b"\x04"}  # EC, EL, IP, BRK, EOF
 _OTHERS = {
@@ -27,9 +27,9 @@ _OTHERS = {
     239,
     238,
     237,
-    _SE,
+    SE,
 }  # NOP, DM, AO, GA, EOR, ABORT, SUSP, a stray SE: nothing to do
-_REFUSAL = {_WILL: _DONT, _DO: _WONT}
+_REFUSAL = {WILL: DONT, DO: WONT}
 
 MOST_SUBNEGOTIATION = 4096
 """Bytes of one subnegotiation. Without a bound, one that never ends would swallow all that is said after it."""
@@ -89,7 +89,7 @@ class Telnet(Layer):
         return bytes(text)
 
     def unread(self, data: bytes) -> bytes:
-        begun = {_COMMAND: (_IAC,), _OPTION: (_IAC, self._verb), _SUB: (_IAC, _SB), _SUB_COMMAND: (_IAC, _SB, _IAC)}
+        begun = {_COMMAND: (IAC,), _OPTION: (IAC, self._verb), _SUB: (IAC, SB), _SUB_COMMAND: (IAC, SB, IAC)}
         return self.send(data) + bytes(begun.get(self._state, ()))
 
     def send(self, data: bytes) -> bytes:
@@ -114,16 +114,16 @@ class Telnet(Layer):
         """The byte after IAC, or after the verb of a negotiation."""
         if self._state == _SUB_COMMAND:
             # Inside, IAC IAC is data. IAC and anything else than SE is an error of the peer's that only makes it longer.
-            self._state = _TEXT if byte == _SE else _SUB
+            self._state = _TEXT if byte == SE else _SUB
             self._size += 1
         elif self._state == _OPTION:
             if self._verb in _REFUSAL:
-                self._answer(bytes((_IAC, _REFUSAL[self._verb], byte)))
+                self._answer(bytes((IAC, _REFUSAL[self._verb], byte)))
             self._state = _TEXT
-        elif _WILL <= byte <= _DONT:
+        elif WILL <= byte <= DONT:
             self._verb = byte
             self._state = _OPTION
-        elif byte == _SB:
+        elif byte == SB:
             self._size = 0
             self._state = _SUB
         else:
@@ -132,7 +132,7 @@ class Telnet(Layer):
                 self._answer(b"[yes]\r\n")
             elif byte in _KEYS:
                 self._take(_KEYS[byte], text)
-            elif byte == _IAC:
+            elif byte == IAC:
                 self._take(b"\xff", text)
             elif byte not in _OTHERS:
                 # No command. "Urgent" data (the synch of RFC 854) takes one byte out of the stream on its way, maybe the

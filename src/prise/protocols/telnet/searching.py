@@ -52,7 +52,7 @@ class Kept:
     @property
     def seen(self) -> str:
         """The end of it, for an error."""
-        return cleaned(self.text[-SHOWN:])
+        return cleaned(self.text[-SHOWN:].replace("\r\n", "\n"))
 
 
 class Search:
