@@ -166,7 +166,12 @@ class Program:
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": SOURCE, "PROMPT_TOOLKIT_NO_CPR": "1"},
+            env={
+                **os.environ,
+                "PYTHONPATH": SOURCE,
+                "PYTHONDONTWRITEBYTECODE": "",  # else each start would compile prise anew
+                "PROMPT_TOOLKIT_NO_CPR": "1",
+            },
         )
         if terminal:
             os.close(theirs)

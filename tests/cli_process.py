@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gettext
+import io
 import os
 import queue
 import re
@@ -12,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -24,6 +27,7 @@ PATIENCE = 30.0
 
 def environment(language: str = "en_US.UTF-8", **more: str) -> dict[str, str]:
     chosen = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
+    chosen.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start would compile prise anew
     return {**chosen, "LANG": language, "PYTHONPATH": SOURCE, "PYTHONUTF8": "1", **more}
 
 
@@ -50,6 +54,33 @@ def run(
         **more,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_here(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`run`, but in this process and in English: for mistakes, which end before anything is loaded, served or read.
+
+    To start Python and the measuring of coverage takes a hundred times as long as to say what is wrong.
+    """
+    from prise.cli.root import run as run_command
+
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in ("stdout", "stderr")]
+    spoken, domain, folder, path = os.environ.get("LANGUAGE"), gettext.textdomain(), os.getcwd(), sys.path[:]
+    try:
+        os.chdir(cwd or folder)
+        with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
+            code = run_command(["--lang", "en", *arguments])
+    finally:
+        os.chdir(folder)
+        sys.path[:] = path
+        gettext.textdomain(domain)
+        os.environ.pop("LANGUAGE")  # set by the command, for its children
+        if spoken is not None:
+            os.environ["LANGUAGE"] = spoken
+    said = []
+    for stream in streams:
+        stream.flush()
+        said.append(stream.buffer.getvalue().decode())
+    return subprocess.CompletedProcess(["prise", *arguments], code, *said)
 
 
 class Running:

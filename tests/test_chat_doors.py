@@ -369,12 +369,14 @@ def test_who_comes_back_after_a_restart_misses_nothing(tmp_path: Path, carrier: 
                 token = bot.me["token"]
                 heard(bot, "den", 100)
                 if ending == "terminate":
-                    chat.terminate()
+                    chat.process.terminate()
                     assert bot.rest()[-1] == ("goodbye", {"why": "the room is closing. Goodbye", "again": True})
                 else:
                     chat.process.kill()
                     bot.rest()
                 numbers += [each["number"] for each in bot.messages("den")]
+            if ending == "terminate":
+                assert (chat.finish(), chat.complaints) == (0, "")
         assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) >= 300
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chat_support import PATIENCE, Bot, Chat
+from cli_process import run_here
 
 
 def talk(bot: Bot, *texts: str) -> None:
@@ -29,9 +28,10 @@ def wait_for_rows(store: Path, count: int) -> None:
 
 def test_only_the_last_messages_of_each_room_are_kept(tmp_path: Path) -> None:
     store = tmp_path / "chat.sqlite"
-    with Chat(store) as chat, chat.bot("bot", rooms=["salon", "den"]) as bot:
-        talk(bot, *(f"old {number}" for number in range(1, 11)))
-        bot.asks("say", {"room": "den", "text": "old den", "id": "d"}, "settled", id="d")
+    with Chat(store) as chat:
+        with chat.bot("bot", rooms=["salon", "den"]) as bot:
+            talk(bot, *(f"old {number}" for number in range(1, 11)))
+            bot.asks("say", {"room": "den", "text": "old den", "id": "d"}, "settled", id="d")
         chat.terminate()
     with Chat(store, "--keep-messages", "3") as chat:
         wait_for_rows(store, 4)
@@ -49,8 +49,9 @@ def test_only_the_last_messages_of_each_room_are_kept(tmp_path: Path) -> None:
 
 def test_what_is_too_old_is_forgotten_and_its_numbers_too(tmp_path: Path) -> None:
     store = tmp_path / "chat.sqlite"
-    with Chat(store) as chat, chat.bot("bot") as bot:
-        talk(bot, "one", "two", "three")
+    with Chat(store) as chat:
+        with chat.bot("bot") as bot:
+            talk(bot, "one", "two", "three")
         chat.terminate()
     with closing(sqlite3.connect(store)) as base:
         base.execute("update messages set at = at - 90 * 86400 where text != 'three'")
@@ -65,10 +66,11 @@ def test_what_is_too_old_is_forgotten_and_its_numbers_too(tmp_path: Path) -> Non
         with Chat(store, "--keep", "30d") as chat:
             wait_for_rows(store, 0)
             chat.terminate()
-    with Chat(store) as chat, chat.bot("bot", since={"salon": 1}) as bot:
-        assert bot.until("room")["last"] == 3
-        assert bot.asks("search", "one", "found")["messages"] == []
-        assert bot.asks("say", {"text": "four", "id": "4"}, "settled")["number"] == 4
+    with Chat(store) as chat:
+        with chat.bot("bot", since={"salon": 1}) as bot:
+            assert bot.until("room")["last"] == 3
+            assert bot.asks("search", "one", "found")["messages"] == []
+            assert bot.asks("say", {"text": "four", "id": "4"}, "settled")["number"] == 4
         chat.terminate()
 
 
@@ -76,23 +78,7 @@ def test_what_is_too_old_is_forgotten_and_its_numbers_too(tmp_path: Path) -> Non
     "arguments", [("--keep", "soon"), ("--keep", "0d"), ("--keep-messages", "0"), ("--rate", "fast")]
 )
 def test_what_makes_no_sense_is_said(tmp_path: Path, arguments: tuple[str, str]) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "prise",
-            "chat",
-            "--on",
-            "127.0.0.1:0",
-            "--store",
-            f"sqlite:{tmp_path}/x.sqlite",
-            *arguments,
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    done = run_here("chat", "--on", "127.0.0.1:0", "--store", f"sqlite:{tmp_path}/x.sqlite", *arguments)
     assert done.returncode == 2
     assert arguments[1] in done.stderr
     assert "Traceback" not in done.stderr

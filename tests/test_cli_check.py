@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from cli_process import PATIENCE, argv, environment, run, without
+from cli_process import PATIENCE, argv, environment, run, run_here, without
 
 pytest.importorskip("click")
 
@@ -171,7 +171,7 @@ def test_the_exit_code_is_that_of_the_first_problem(closed):
 
 @pytest.mark.parametrize("wrong", [":8010-8000", ":0-5", ":1-70000", "localhost", "http://host/a b", "mem:x"])
 def test_what_cannot_be_checked(wrong):
-    done = run("check", wrong)
+    done = run_here("check", wrong)
     assert done.returncode == 2
     assert done.stdout == ""
 

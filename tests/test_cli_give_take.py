@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import prise
-from cli_process import PATIENCE, Running, Screen, argv, environment, run
+from cli_process import PATIENCE, Running, Screen, argv, environment, run, run_here
 from handover_support import tcp_pair
 from peers import need
 from prise.errors import HandoverRefused, HandoverUncertain
@@ -344,7 +344,7 @@ def test_a_path_where_somebody_waits_already(path):
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(tmp_path, arguments, why):
-    done = run(*arguments, cwd=tmp_path)
+    done = run_here(*arguments, cwd=tmp_path)
     assert done.returncode in (2, 4)
     assert why in one_line(done.stderr)
 

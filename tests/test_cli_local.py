@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cli_process import PATIENCE, Running, argv, environment, run
+from cli_process import PATIENCE, Running, argv, environment, run, run_here
 from peers import Peer
 
 pytest.importorskip("click")
@@ -40,9 +40,17 @@ def said(*arguments: str, given: bytes = b"", **more: Any) -> str:
     return done.stdout
 
 
-def refused(code: int, *arguments: str, given: bytes = b"", **more: Any) -> str:
+def refused(code: int, *arguments: str, **more: Any) -> str:
     """The one line with which the command fails."""
-    done = run(*arguments, given=given, **more)
+    return one_line(code, run(*arguments, **more))
+
+
+def refused_here(code: int, *arguments: str, cwd: Path | None = None) -> str:
+    """The same without a process of its own, where nothing depends on that."""
+    return one_line(code, run_here(*arguments, cwd=cwd))
+
+
+def one_line(code: int, done: subprocess.CompletedProcess[str]) -> str:
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr
     assert done.stderr.startswith("prise: ")
     return done.stderr
@@ -87,9 +95,9 @@ def test_the_type_must_be_the_right_one(tmp_path: Path) -> None:
     path = tmp_path / "x.sock"
     with Running("serve", "upper", "--on", f"unix:{path}") as server:
         server.err.expect("is listening on")
-        assert "of another type than dgram" in refused(4, "connect", f"unix,type=dgram:{path}")
-        assert "something already listens here" in refused(4, "serve", "upper", "--on", f"unix:{path}")
-    assert "there is no such socket; is the server running?" in refused(4, "connect", f"unix:{path}")
+        assert "of another type than dgram" in refused_here(4, "connect", f"unix,type=dgram:{path}")
+        assert "something already listens here" in refused_here(4, "serve", "upper", "--on", f"unix:{path}")
+    assert "there is no such socket; is the server running?" in refused_here(4, "connect", f"unix:{path}")
 
 
 @pytest.mark.parametrize("kind", ["stream", "seqpacket", "dgram"])
@@ -129,7 +137,7 @@ def test_a_mode_is_obeyed(tmp_path: Path) -> None:
     ],
 )
 def test_unix_sockets_that_cannot_be(tmp_path: Path, code: int, address: str, reason: str) -> None:
-    assert reason in refused(code, "serve", "echo", "--on", address, cwd=tmp_path)
+    assert reason in refused_here(code, "serve", "echo", "--on", address, cwd=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -183,12 +191,12 @@ def test_a_program_on_a_terminal() -> None:
 )
 def test_programs_that_cannot_be(tmp_path: Path, code: int, address: str, reason: str) -> None:
     (tmp_path / "text").write_text("no program")
-    assert reason in refused(code, "connect", address, cwd=tmp_path)
+    assert reason in refused_here(code, "connect", address, cwd=tmp_path)
 
 
 def test_nothing_but_sockets_and_descriptors_is_listened_on() -> None:
     for address in ("exec:cat", "sh:cat", "file:/etc/hosts", "serial:/dev/null"):
-        assert "cannot be listened on; listen elsewhere" in refused(4, "serve", "echo", "--on", address)
+        assert "cannot be listened on; listen elsewhere" in refused_here(4, "serve", "echo", "--on", address)
 
 
 # -- Files -------------------------------------------------------------------------------------------------------------
@@ -254,7 +262,7 @@ def test_a_file_that_breaks_off_is_no_success() -> None:
     ],
 )
 def test_files_that_cannot_be(tmp_path: Path, code: int, address: str, reason: str) -> None:
-    assert reason in refused(code, "connect", address, cwd=tmp_path)
+    assert reason in refused_here(code, "connect", address, cwd=tmp_path)
 
 
 def test_a_file_that_is_read_takes_nothing(tmp_path: Path) -> None:
@@ -342,7 +350,7 @@ def test_descriptors_that_are_not_open() -> None:
     for arguments in ("connect", "fd:987"), ("serve", "echo", "--on", "fd:987"):
         assert "the descriptor 987 is not open; open are: 0, 1, 2" in refused(4, *arguments)
     for text in ("x", "-1", "", "1.0", "99999999999999999999"):
-        assert "is not the number of a descriptor; example: fd:3" in refused(2, "connect", f"fd:{text}")
+        assert "is not the number of a descriptor; example: fd:3" in refused_here(2, "connect", f"fd:{text}")
 
 
 @linux_only
@@ -399,7 +407,7 @@ def test_a_serial_line(tmp_path: Path) -> None:
     ],
 )
 def test_serial_lines_that_cannot_be(code: int, address: str, reason: str) -> None:
-    assert reason in refused(code, "connect", address)
+    assert reason in refused_here(code, "connect", address)
 
 
 # -- Virtual machines --------------------------------------------------------------------------------------------------
@@ -430,4 +438,4 @@ def test_vsock_says_in_one_line_what_is_missing() -> None:
     ],
 )
 def test_what_is_no_vsock_address(address: str, reason: str) -> None:
-    assert reason in refused(2, "connect", address)
+    assert reason in refused_here(2, "connect", address)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import prise
-from cli_process import PATIENCE, Running, argv, environment, run
+from cli_process import PATIENCE, Running, argv, environment, run, run_here
 from peers import need
 
 pytest.importorskip("click")
@@ -273,7 +273,7 @@ def test_a_script_that_cannot_be_served(tmp_path, text, why):
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(arguments, why):
-    done = run(*arguments)
+    done = run_here(*arguments)
     assert done.returncode == prise.UsageError.exit_code
     assert why in done.stderr
     assert done.stderr.count("\n") == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import prise
-from cli_process import PATIENCE, Running, run
+from cli_process import PATIENCE, Running, run, run_here
 from tls_support import issue
 
 pytest.importorskip("click")
@@ -135,7 +135,7 @@ def test_an_address_that_is_taken():
     ],
 )
 def test_what_cannot_work_is_a_mistake_of_usage(arguments):
-    done = run("relay", *arguments)
+    done = run_here("relay", *arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 

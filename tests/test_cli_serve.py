@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import prise
 from cli_process import PATIENCE, Running, run
+from prise.cli.conversations import BUILT_IN
 
 pytest.importorskip("click")
 
@@ -26,19 +28,21 @@ def talk(port: int, said: bytes) -> bytes:
         return b"".join(iter(lambda: sock.recv(4096), b""))
 
 
+ANSWERS = {"echo": b"un\ndeux\n", "upper": b"UN\nDEUX\n", "discard": b"", "greet": b"Thank you for connecting\n"}
+
+
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(
-    ("conversation", "answers"),
-    [
-        ("echo", b"un\ndeux\n"),
-        ("upper", b"UN\nDEUX\n"),
-        ("discard", b""),
-        ("greet", b"Thank you for connecting\n"),
-    ],
-)
-def test_the_built_in_conversations_in_every_model(conversation, answers, model):
+@pytest.mark.parametrize("conversation", ANSWERS)
+def test_the_built_in_conversations_in_every_model(conversation, model):
+    with prise.listen(BUILT_IN[conversation], "127.0.0.1:0", model=model) as server:
+        assert isinstance(server.address.port, int)
+        assert talk(server.address.port, b"un\ndeux\n") == ANSWERS[conversation]
+
+
+@pytest.mark.parametrize(("conversation", "model"), list(zip(ANSWERS, MODELS, strict=True)))
+def test_each_of_them_and_each_model_by_the_command(conversation, model):
     with Running("serve", conversation, "--on", "127.0.0.1:0", "--model", model) as server:
-        assert talk(server.port(), b"un\ndeux\n") == answers
+        assert talk(server.port(), b"un\ndeux\n") == ANSWERS[conversation]
         server.signal()
         assert server.wait() == 0
 

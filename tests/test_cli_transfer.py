@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_process import PATIENCE, Running, argv, environment, run
+from cli_process import PATIENCE, Running, argv, environment, run, run_here
 
 pytest.importorskip("click")
 
@@ -213,7 +213,7 @@ def test_a_code_is_made_up_where_other_machines_can_come(tmp_path, options, show
 )
 def test_what_cannot_work_is_said(tmp_path, arguments, code, says):
     (tmp_path / "file").touch()
-    done = run("send", *arguments, cwd=tmp_path)
+    done = run_here("send", *arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert says in done.stderr
 

@@ -26,7 +26,8 @@ EXAMPLES = ROOT / "examples"
 PROGRAMS = sorted(EXAMPLES.glob("*/*.py"))
 PATIENCE = 30.0  # seconds until a program that hangs is killed
 
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+# Without what measures coverage: half of the programs use no prise, and it takes longer to load than all that they do.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE_"))}
 ENVIRONMENT |= {"PYTHONPATH": str(ROOT / "src"), "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 every_pair = pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import prise
-from cli_process import PATIENCE, Screen, run
+from cli_process import PATIENCE, Running, Screen
 from prise.protocols.telnet import Telnet
 from real_servers.telnetd import Telnetd
 from tls_support import authority, localhost
@@ -40,8 +40,10 @@ def test_the_same_with_await(telnetd: Telnetd) -> None:
     async def main() -> None:
         async with prise.open(url(telnetd), password="pw") as session:
             assert "Welcome ada term=xterm size=24 80" in await session.log_in()
-            await session.send_line("echo one; exit")
+            await session.send_line("echo one")
             assert (await session.expect(re.compile(r"\no(n)e"))).match[1] == "n"
+            await session.expect("$ ")
+            await session.send_line("exit")
             while await session.receive():
                 pass
             assert await session.receive() == ""
@@ -109,14 +111,14 @@ def test_the_server_echoes_and_wants_each_key(shell: Telnet) -> None:
 
 
 def test_commands(shell: Telnet) -> None:
-    shell.send_line("sleep 60")
-    shell.expect("sleep 60\r\n")
+    shell.send_line("sh -c 'echo begun; exec sleep 60'")
+    shell.expect("\nbegun\r\n")
     shell.command("IP")
     for _ in range(10):
         # An interrupt throws away what the server has not sent yet, its prompt perhaps, and this.
-        shell.send_line("echo back")
+        shell.send_line("echo $((6 * 7))")
         try:
-            shell.expect("\nback", timeout=1)
+            shell.expect("42", timeout=1)
             break
         except prise.TooSlow:
             pass
@@ -153,8 +155,14 @@ def test_what_telnet_has_not(shell: Telnet) -> None:
 def test_all_to_the_end(telnetd: Telnetd) -> None:
     with prise.open(url(telnetd), password="pw") as session:
         session.log_in()
-        session.send_line("echo bytes; exit")
-        assert session.get().read().startswith(b"echo bytes; exit\r\nbytes\r\n")
+        session.send_line("echo bytes; read answer; exit")
+        content = session.get()
+        come = b""
+        while not come.endswith(b"\nbytes\r\n"):
+            come += next(content)
+        session.send_line()
+        assert come == b"echo bytes; read answer; exit\r\nbytes\r\n"
+        assert session.get().read() in (b"", b"\r\n")
 
 
 def test_a_hundred_random_texts_there_and_back_byte_for_byte(telnetd: Telnetd) -> None:
@@ -211,11 +219,14 @@ def test_telnets() -> None:
 
 
 def test_between_pipes_the_answers_are_awaited(telnetd: Telnetd) -> None:
-    given = "ada\npw\necho réponse; exit\n"
-    done = run("connect", f"telnet://localhost:{telnetd.port}", given=given.encode())
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "size=24 80" in done.stdout
-    assert done.stdout.endswith("réponse\r\n")
+    with Running("connect", f"telnet://localhost:{telnetd.port}") as process:
+        process.write("ada\npw\necho réponse; read answer; exit\n")
+        process.out.expect("size=24 80")
+        process.out.expect("^(prise[$] )?réponse")
+        process.write("\n")
+        process.end_input()
+        assert process.wait() == 0
+        assert process.err.rest() == []
 
 
 def test_on_a_terminal(telnetd: Telnetd) -> None:

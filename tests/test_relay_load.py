@@ -135,6 +135,9 @@ def test_a_hundred_that_are_stuck_hold_a_bounded_memory(options):
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
                 pairs.append((client, accept(listener)))
                 pairs[-1][1].setblocking(False)
+                pairs[-1][1].setsockopt(
+                    socket.SOL_SOCKET, socket.SO_SNDBUF, 65536
+                )  # the kernel's memory is not in question
                 selector.register(pairs[-1][1], selectors.EVENT_WRITE, pairs[-1][1])
             before = memory(relay.process.pid)
             data = bytes(MEGABYTE)

@@ -157,8 +157,9 @@ def test_either_side_ends_its_half_and_goes_on_receiving(client: TLS, side: str,
     assert not second.pending
     assert not first.ended
     second.receive_end()  # the outside may end now
-    both.say(second, BIG)  # the late answer
-    assert both.heard[first] == BIG
+    answer = BIG[:20_000] if step else BIG  # byte by byte two records are enough
+    both.say(second, answer)  # the late answer
+    assert both.heard[first] == answer
     both.end(second)
     assert first.ended
     first.receive_end()

@@ -188,6 +188,11 @@ class Connector:
                 return connection
 
     @property
+    def proxied(self) -> bool:
+        """Whether a proxy is in between; "environment" may well have none to name."""
+        return self._dialled != self.address
+
+    @property
     def _handshake_time(self) -> float | None:
         """Seconds for the layers: what the caller has patience for, but no more than the limit."""
         return min((each for each in (self._timeout, self._limits.handshake_time) if each is not None), default=None)
