@@ -13,6 +13,8 @@ pip    = $(python) -m pip --disable-pip-version-check --quiet
 lock   = $(python) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
          --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
+unexport PYTHONDONTWRITEBYTECODE  # what is compiled is kept: the tests start hundreds of processes
+
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
 .PHONY: help setup run test check lint format test-all test-others bench lock locale clean
