@@ -882,6 +882,14 @@ async def test_closing_shows_what_was_said_and_lets_everybody_go_at_once(chat: C
 
 
 @in_house
+async def test_behind_the_goodbye_nobody_is_told_who_leaves(chat: Chat) -> None:
+    alice, bob = await chat.enter("alice"), await chat.enter("bob")
+    chat.house.dismiss_all(Notice("bye"))
+    chat.house.leave(bob)
+    assert alice.of(Left) == []
+
+
+@in_house
 async def test_leaving_twice_is_leaving_once(chat: Chat) -> None:
     alice, bob = await chat.enter("alice"), await chat.enter("bob")
     for why in itertools.repeat(Notice("too slow"), 2):

@@ -246,7 +246,8 @@ class House(Admission):
         room.members.pop(person.id, None)
         room.hands.pop(person.id, None)
         room.spoke.pop(person.id, None)
-        room.show((left,))
+        if not self._last_words:  # nothing is said behind the goodbye
+            room.show((left,))
         person.show((Parted(room.name, left.at, person.name, person.id, why),))
         if not (
             room.members or room.elsewhere or room.last or room.rules.matter or room.key == cleaning.key(FIRST_ROOM)
