@@ -21,6 +21,8 @@ from typing import Self
 
 import pytest
 
+from real_servers.dovecot import Dovecot
+
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 PROGRAMS = sorted(EXAMPLES.glob("*/*.py"))
@@ -337,3 +339,18 @@ def test_two_counters_in_prise_conversations() -> None:
     values = counted(run("07_counters/counters_prise.py", "0"))
     assert values["threads, avec verrou"] == values["select, sans verrou"] == 400
     assert 200 <= values["threads, sans verrou"] < 400
+
+
+# -- 8. a mailbox ----------------------------------------------------------------------------------------------------
+
+
+@every_style
+def test_the_last_subjects_of_a_mailbox(style: str, dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = f"example-{style}"
+    for number in range(1, 13):
+        dovecot.deliver(user, f"Subject: =?utf-8?q?caf=C3=A9?= {number}\r\n\r\n".encode())
+    more = {"MOT_DE_PASSE": "pw", "SSL_CERT_FILE": str(dovecot.ca), "NETRC": "/dev/null"}
+    for name, value in more.items():
+        monkeypatch.setitem(ENVIRONMENT, name, value)
+    said = run(f"08_mailbox/mailbox_{style}.py", "localhost", user, str(dovecot.tls_port))
+    assert said.splitlines() == [f"café {number}" for number in range(3, 13)]
