@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import io
 import ssl
@@ -283,17 +284,17 @@ def test_tls_from_the_start_and_later(nntplib: ModuleType, inn: Inn) -> None:
         nntplib.NNTP_SSL("localhost", inn.tls_port, ssl_context=ssl.create_default_context())
 
 
-def scripted(answers: dict[str, str]) -> Callable[[prise.Connection], None]:
+def scripted(answers: dict[str, str], encoding: str = "utf-8") -> Callable[[prise.Connection], None]:
     """A conversation that answers lines by what a table says, and 500 to all others."""
 
     def conversation(connection: prise.Connection) -> None:
         connection.send(b"200 hello\r\n")
         held = ""
         for chunk in connection:
-            *lines, held = (held + chunk.decode()).split("\r\n")
+            *lines, held = (held + chunk.decode(encoding)).split("\r\n")
             for line in lines:
                 answer = answers.get(line, "205 bye" if line == "QUIT" else "500 what?")
-                connection.send(answer.replace("\n", "\r\n").encode() + b"\r\n")
+                connection.send(answer.replace("\n", "\r\n").encode(encoding) + b"\r\n")
 
     return conversation
 
@@ -397,6 +398,53 @@ def test_a_line_end_in_an_argument_is_no_second_command(inn: Inn) -> None:
         with pytest.raises(ValueError, match="line ends"):
             news.group("local.test\r\nPOST")
         assert news.group("local.test")[4] == "local.test"
+
+
+def test_a_password_with_a_line_end_is_not_shown(inn: Inn) -> None:
+    with ours.NNTP(inn.host, inn.login_port) as news, pytest.raises(ValueError, match="line ends") as caught:
+        news.login("u", "secret\n")
+    assert "secret" not in str(caught.value)
+
+
+def test_what_fails_on_this_side_leaves_no_answer_unread(posted: Inn, tmp_path: Path) -> None:
+    with ours.NNTP(posted.host, posted.port) as news:
+        news.group(GROUP)
+        with pytest.raises(FileNotFoundError):
+            news.article(1, file=str(tmp_path / "no folder" / "file"))
+        assert news.stat(2)[1] == 2
+        news.body(1, file=bytes(tmp_path / "body"))
+        assert (tmp_path / "body").read_bytes() == ".dot\r\n..\r\nhéllo\r\n".encode()
+        with pytest.raises(ZeroDivisionError):
+            news.post(b"%d" % (1 // number) for number in (1, 0))
+        with pytest.raises(EOFError):
+            news.stat(1)  # it waits for an article, and would have taken this for a line of it
+    news = ours.NNTP(posted.host, posted.port)
+    news.quit()
+    with pytest.raises(ValueError, match="is closed"):
+        news.group(GROUP)
+
+
+def test_another_encoding(nntplib: ModuleType) -> None:
+    answers = {"GROUP café": "211 1 1 1 café"}
+    with prise.listen(scripted(answers, "latin-1"), ":0", framing="chunks") as server:
+        with nntplib.NNTP("127.0.0.1", server.address.port, timeout=5) as news:
+            news.encoding = "latin-1"
+            assert news.group("café")[4] == "café"
+
+
+def test_commands_that_the_module_does_not_know(news: Any) -> None:
+    """Programs used the three private methods for them."""
+    assert news._shortcmd(f"GROUP {GROUP}").startswith("211 3 1 3")
+    assert news._longcmd("LISTGROUP")[1] == [b"1", b"2", b"3"]
+    assert news._longcmdstring("LIST MOTD")[1] == ["Be kind."]
+
+
+def test_a_cell_of_a_notebook_runs_in_an_event_loop(nntplib: ModuleType, posted: Inn) -> None:
+    async def cell() -> str:
+        with nntplib.NNTP(posted.host, posted.port) as news:
+            return str(news.group(GROUP)[4])
+
+    assert asyncio.run(cell()) == GROUP
 
 
 def test_the_debug_output_shows_commands_without_the_password(inn: Inn, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,7 +130,11 @@ def test_the_same_with_await(posted: Inn, trust: prise.TLS) -> None:
 def test_a_group_and_the_numbers_in_it(news: NNTP) -> None:
     group = news.group()
     assert (group.name, group.articles, group.numbers) == (GROUP, 3, range(1, 4))
-    assert (list(news.numbers()), list(news.numbers(GROUP, 2))) == ([1, 2, 3], [2, 3])
+    assert (list(news.numbers()), list(news.numbers(GROUP, 2)), list(news.numbers(last=2))) == (
+        [1, 2, 3],
+        [2, 3],
+        [1, 2],
+    )
     with pytest.raises(prise.NotFound, match="411"):
         news.group("no.such.group")
     assert news.selected == GROUP
@@ -231,7 +235,7 @@ def test_many_articles_are_asked_for_ahead(news: NNTP) -> None:
 
 
 def test_an_answer_that_is_left_in_the_middle(news: NNTP) -> None:
-    news.group()
+    assert [each.number for each in news.articles(each.number for each in news.over(news.group().numbers))] == [1, 2, 3]
     with news.over((1, None)) as overviews:
         next(overviews)
     overviews = news.over((1, None))
@@ -417,6 +421,7 @@ def test_a_server_from_before_rfc_3977(sn: Sn) -> None:
         ]
         assert news.group() == Group("local.test", 3, 10, 12)
         assert list(news.numbers()) == list(news.numbers("local.test")) == [10, 11, 12]
+        assert list(news.numbers(first=11)) == [11, 12], "it does not know ranges"
         assert [line.value for line in news.hdr("subject", (10, 11))] == ["article 1", "article 2"]
         assert [each.message_id for each in news.articles([10, 11, 4711, 12])] == [
             f"<{number}@example.org>" for number in (1, 2, 3)

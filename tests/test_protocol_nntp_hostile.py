@@ -7,6 +7,8 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -177,6 +179,36 @@ def test_a_way_of_logging_in_that_is_not_offered() -> None:
             pass
 
 
+def test_a_server_that_wants_a_login_before_it_says_what_it_can() -> None:
+    said: list[str] = []
+
+    def conversation(connection: prise.Connection) -> None:
+        connection.send(b"200 hello\r\n")
+        known = False
+        for line in connection:
+            answers = {b"AUTHINFO USER u\r\n": b"281 ah, you\r\n", b"CAPABILITIES\r\n": CAPABILITIES}
+            known = known or line.startswith(b"AUTHINFO")
+            connection.send(answers.get(line, b"500 what?\r\n") if known else b"480 who are you?\r\n")
+
+    with prise.listen(conversation, ":0", framing="chunks") as server:
+        place = f"nntp://u:pw@localhost:{server.address.port}/?tls=never"
+        with prise.open(place, timeout=0.3, trace=lambda _, line: said.append(line)) as news:
+            assert "OVER" in news.capabilities
+    assert [line for line in said if line in ("CAPABILITIES", "MODE READER")] == [
+        "CAPABILITIES",
+        "MODE READER",
+        "CAPABILITIES",
+    ]
+    said.clear()
+    script = {
+        b"MODE": b"480 who?\r\n",
+        b"AUTHINFO": b"281 ah, you\r\n",
+        b"CAPABILITIES": b"101 c\r\nMODE-READER\r\n.\r\n",
+    }
+    with facing(script, user="u", password="pw", trace=lambda _, line: said.append(line)):
+        assert said.count("MODE READER") == 2
+
+
 def test_a_server_that_always_wants_a_login() -> None:
     script = {b"GROUP": b"480 who?\r\n", b"AUTHINFO": b"281 ah, you\r\n"}
     with facing(script, user="u", password="pw") as news:
@@ -220,7 +252,9 @@ GROUP_ANSWER = b"211 9 1 9 misc.test\r\n"
 
 
 @pytest.mark.parametrize("name", LISTS)
-@pytest.mark.parametrize("line", [b"nonsense", b"x\ty", b"group x 1", b"group 99999999999999999999 x"])
+@pytest.mark.parametrize(
+    "line", [b"nonsense", b"x\ty", b"group x 1", b"group 99999999999999999999 x", b"group 99999999999999999 x"]
+)
 def test_lines_of_no_list(name: str, line: bytes) -> None:
     command, use = LISTS[name]
     with facing({b"GROUP": GROUP_ANSWER, command: CODES[command] + b" l\r\n" + line + b"\r\n.\r\n"}) as news:
@@ -254,6 +288,16 @@ def test_an_endless_list_is_never_held() -> None:
         news.help()
 
 
+def test_what_is_held_has_a_bound_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prise.protocols.nntp.base.MOST_HELD", 1000)
+    monkeypatch.setattr("prise.protocols.nntp.verbs.MOST_DESCRIBED", 1000)
+    lines = b"group " + b"x" * 990 + b"\r\nand more\r\n.\r\n"
+    with facing({b"HELP": b"100 h\r\n" + lines}) as news, pytest.raises(prise.MessageTooLarge, match="1000 bytes"):
+        news.help()
+    with facing({b"LIST": b"215 l\r\n" + lines}) as news, pytest.raises(prise.MessageTooLarge, match="1000 bytes"):
+        news.list("")
+
+
 def test_dots_that_are_not_doubled() -> None:
     with facing({b"ARTICLE": b"220 1 <a@b>\r\n.hidden\r\n.\r\n"}) as news:
         with pytest.raises(prise.ProtocolError, match="not doubled"):
@@ -281,6 +325,30 @@ def test_a_no_among_many_answers_comes_behind_them() -> None:
         assert news.date().year == 2026
 
 
+def test_an_answer_of_another_command_among_many_ends_them_at_once() -> None:
+    with facing({b"ARTICLE": b"220 1 <a@b>\r\nx\r\n.\r\n", b"ARTICLE 3": b"215 a list\r\n"}) as news:
+        with pytest.raises(prise.ProtocolError, match="answer 215"):
+            list(news.articles(range(1, 200)))
+
+
+def test_articles_that_are_left_early_are_not_asked_for_any_more() -> None:
+    said: list[str] = []
+    script = {b"ARTICLE": b"220 1 <a@b>\r\nx\r\n.\r\n", b"ARTICLE 9": b"430 no\r\n", b"DATE": b"111 20260101000000\r\n"}
+    with facing(script, trace=lambda _, line: said.append(line)) as news:
+        articles = news.articles(count(1))
+        assert [next(articles).number, next(articles).number] == [1, 1]
+        articles.close()
+        assert news.date().year == 2026
+    assert sum(line.startswith("ARTICLE") for line in said) < 40
+    script[b"BODY"] = b"222 1 <a@b>\r\n=ybegin size=9 name=x\r\n" + b"x" * 50_000 + b"\r\n.\r\n"
+    with facing(script) as news:
+        bodies = news.articles(count(1), "body")
+        assert len([next(bodies), next(bodies)]) == 2
+        bodies.close()
+        with pytest.raises(prise.UsageError, match="open another"):
+            news.date()  # 1.5 MB were on their way: to cut is quicker than to read
+
+
 def test_an_article_that_is_too_large_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prise.protocols.nntp.fetching.MOST_ARTICLE", 1000)
     script = {b"ARTICLE": b"220 1 <a@b>\r\n" + b"x\r\n" * 1000 + b".\r\n"}
@@ -288,6 +356,26 @@ def test_an_article_that_is_too_large_to_hold(monkeypatch: pytest.MonkeyPatch) -
         list(news.articles([1]))
     with facing(script) as news:
         assert len(news.article(1).read()) == 3000, "piece by piece there is no bound"
+
+
+def test_the_last_none_and_all_since_ever() -> None:
+    said: list[str] = []
+    script = {b"GROUP": GROUP_ANSWER, b"NEWGROUPS": b"231 n\r\n.\r\n"}
+    with facing(script, trace=lambda _, line: said.append(line)) as news:
+        assert list(news.list("misc.test", last=0)) == []
+        assert list(news.new_groups(datetime.min)) == list(news.new_groups(datetime.min.replace(tzinfo=UTC))) == []
+    assert "NEWGROUPS 19700102 000000 GMT" in said
+
+
+def test_a_file_that_cannot_be_read_is_no_reason_to_leave(tmp_path: Path) -> None:
+    with facing({b"DATE": b"111 20260101000000\r\n"}) as news:
+        with pytest.raises(FileNotFoundError):
+            news.post(tmp_path / "missing")
+        assert news.date().year == 2026
+        news.close()
+        news.close()
+        with pytest.raises(prise.UsageError, match="is closed"):
+            news.date()
 
 
 def test_answers_without_number_and_id() -> None:
@@ -303,12 +391,42 @@ def test_the_servers_words_cannot_move_the_cursor() -> None:
     assert "\x1b" not in str(caught.value)
 
 
+def test_the_name_of_an_article_leads_nowhere_else() -> None:
+    for told, name in (
+        (b"0 <..\\..\\x@y>", "x@y.eml"),
+        (b"0 <\x1b[2J/../x>", "\N{REPLACEMENT CHARACTER}[2J_.._x.eml"),
+        (b"7 <a@b>", "7.eml"),
+    ):
+        with facing({b"ARTICLE": b"220 " + told + b"\r\nx\r\n.\r\n"}) as news:
+            assert news.article("a@b").name == name
+
+
+def test_names_and_descriptions_that_are_not_utf_8() -> None:
+    script = {
+        b"LIST NEWSGROUPS caf*": b"215 d\r\ncaf\xe9\tLes caf\xe9s\r\n.\r\n",
+        b"LIST ACTIVE caf*": b"215 g\r\ncaf\xe9 2 1 y\r\n.\r\n",
+        b"GROUP caf\xe9": b"211 2 1 2 caf\xe9\r\n",
+        b"POST": b"340 go\r\n",
+        b"Newsgroups: caf\xe9": b"240 posted\r\n",
+    }
+    with facing(script) as news:
+        (entry,) = news.list("caf*")
+        assert entry.title == "Les cafés"
+        assert news.group(entry.name).articles == 2
+        with pytest.raises(prise.UsageError, match="surrogate"):
+            news.group("caf\ud800")
+        assert news.group(entry.name).name == entry.name
+
+
 def test_a_line_end_cannot_become_a_command() -> None:
     with facing({}) as news:
         for use in (
             lambda: news.group("a\r\nPOST"),
             lambda: news.group("a b"),
             lambda: news.hdr("Subject\r\nPOST", 1),
+            lambda: news.hdr("Subject 1-9", 1),
+            lambda: news.hdr("", 1),
+            lambda: news.put("misc.test\r\nX: y", b"From: a\nSubject: b\n\n"),
             lambda: news.stat("1\r\nPOST"),
             lambda: news.list_lines("ACTIVE\nPOST"),
             lambda: news.new_news("*\r\nPOST", datetime.now(UTC)),
@@ -360,6 +478,15 @@ def test_a_little_that_becomes_a_lot_is_inflated_piece_by_piece() -> None:
         list(news.over((1, None)))
 
 
+def test_what_is_held_meanwhile_counts_as_what_it_was_before_it_was_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prise.protocols.contents.MOST_HELD", 100_000)
+    with compressed(deflated(b"224 o\r\n" + b"1\tsubject\r\n" * 100_000)) as news:
+        overviews = news.over((1, None))
+        next(overviews)
+        with pytest.raises(prise.UsageError, match="a long answer"):
+            news.date()
+
+
 def test_what_is_not_compressed_after_all() -> None:
     with compressed(b"\xff\xff 224 in clear\r\n") as news, pytest.raises(prise.ProtocolError, match="not compressed"):
         news.group("misc.test")
@@ -369,9 +496,13 @@ def test_what_is_not_compressed_after_all() -> None:
             pass
 
 
-def test_compression_that_is_not_offered_is_not_missed() -> None:
-    with facing({}, compress=True) as news:
-        assert not news.compressed
+def test_compression_that_is_not_offered_or_refused_is_not_missed() -> None:
+    script = {b"CAPABILITIES": OFFERS_DEFLATE, b"COMPRESS": b"403 no memory\r\n", b"GROUP": GROUP_ANSWER}
+    for each in ({}, script):
+        with facing(each, compress=True) as news:
+            assert not news.compressed
+    with facing(script, compress=True) as news:
+        assert news.group("misc.test").articles == 9
 
 
 @settings(max_examples=50)
@@ -447,7 +578,8 @@ def test_any_overview_can_be_looked_at(line: bytes) -> None:
 def test_headers_of_the_wild() -> None:
     assert decoded_header("=?utf-8?b?5pel5pys?= =?iso-8859-1?q?_caf=E9?=") == "日本 café"
     assert decoded_header("caf\udce9") == "café", "Latin-1, unlabelled"
-    for text in ("=?no-such-charset?q?a?=", "=?utf-8?b?!!!?=", "=?", "=?utf-8?q?=ff?="):
+    assert decoded_header("=?utf-7?q?+2AA-?=") == "?", "half of a surrogate pair"
+    for text in ("=?\udcff?q?a?=", "=?no-such-charset?q?a?=", "=?utf-8?b?!!!?=", "=?", "=?utf-8?q?=ff?="):
         assert isinstance(decoded_header(text), str)
     assert Overview(1, ["", "", "no date"]).date is None
     assert Overview(1, []).message_id == ""
@@ -525,6 +657,13 @@ def test_what_is_wrong_with_yenc_has_a_name(words: str) -> None:
         yenc.decode(YENC_ERRORS[words])
 
 
+def test_a_part_that_ends_before_it_begins() -> None:
+    decoder = yenc.Decoder()
+    decoder.feed(b"=yend size=1\r\n=ybegin part=1 size=9 name=x\r\n=ypart begin=1 end=5\r\nabcde\r\n=yend size=5\r\n")
+    with pytest.raises(FrameError, match="-2 bytes were to come"):
+        decoder.feed(b"=ybegin part=2 size=9 name=x\r\n=ypart begin=6 end=3\r\nabcd\r\n=yend size=4\r\n")
+
+
 def test_a_line_that_is_not_ours_may_be_as_long_as_it_likes_and_others_not() -> None:
     decoder = yenc.Decoder()
     for _ in range(10):
@@ -551,8 +690,17 @@ def test_a_file_that_is_none() -> None:
             news.file([1, 2])
         with pytest.raises(prise.NotFound, match="yEnc"):
             news.file([])
+    script = {
+        b"BODY": b"222 1 <a@b>\r\njust text\r\n.\r\n",
+        b"BODY 1": b"423 no\r\n",
+        b"DATE": b"111 20260101000000\r\n",
+    }
+    with facing(script) as news:
+        with pytest.raises(prise.NotFound, match="yEnc"):
+            news.file(range(1, 40))
+        assert news.date().year == 2026, "nothing else was on its way"
     lines = encoded(Random(0).randbytes(100)) + b"=yend size=100\r\n"
     dots = lines.replace(b"\r\n.", b"\r\n..")
     body = b"222 1 <a@b>\r\n=ybegin size=100 name=x\r\n" + (b"." if dots.startswith(b".") else b"") + dots + b".\r\n"
-    with facing({b"BODY": body}) as news:
-        assert news.file([1]).read() == Random(0).randbytes(100)
+    with facing({b"BODY <12@b>": body}) as news:
+        assert news.file(["<12@b>"]).read() == news.file("<12@b>").read() == Random(0).randbytes(100)

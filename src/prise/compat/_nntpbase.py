@@ -3,144 +3,32 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
-from ssl import SSLContext, SSLError
+from collections.abc import Iterable
+from contextlib import nullcontext
+from ssl import SSLContext
 from types import TracebackType
 from typing import IO, Any, Self
 
 from prise.compat._nntpdata import (
-    NNTPDataError,
     NNTPError,
     NNTPPermanentError,
     NNTPProtocolError,
     NNTPReplyError,
     NNTPTemporaryError,
+    article_of,
     netrc_login,
 )
-from prise.errors import (
-    ConnectError,
-    ConnectionLost,
-    FrameError,
-    MessageTooLarge,
-    PriseError,
-    ResolveError,
-    TLSError,
-    UsageError,
-)
-from prise.protocols.nntp.base import NewsTalk
-from prise.protocols.nntp.posting import dotted
-from prise.protocols.session import Session, content, procedure
-from prise.protocols.steps import Flow, Items, Steps
-from prise.protocols.talk import HIDDEN, Options
+from prise.compat._nntptalk import CompatSession, old_errors, opened, shown
+from prise.protocols.talk import Options
 from prise.protocols.target import Target
 from prise.tls import TLS
 
-File = str | IO[bytes] | None
+File = str | bytes | IO[bytes] | None
 
 GLOBAL_TIMEOUT: Any = object()
 
-MOST_HELD = 1024 * 1024 * 1024
-"""Bytes of memory that the lines of an answer may take; with a file there is no bound."""
-
-LINE_COST = 40  # bytes that Python needs for a line beside its text
-
 LONG = {"100", "101", "211", "215", "220", "221", "222", "224", "225", "230", "231", "282"}
 """Answers that a text follows."""
-
-
-class CompatTalk(NewsTalk):
-    """The conversation in its smallest pieces. Nothing is asked of a server but what the program asks."""
-
-    def hello(self) -> Steps[None]:
-        return
-        yield
-
-    def bye(self) -> Steps[None]:
-        return
-        yield
-
-    @procedure
-    def hear_line(self) -> Steps[str]:
-        """The next line of the server."""
-        return (yield from self.hear())
-
-    @procedure
-    def ask(self, line: str) -> Steps[str]:
-        """Sends a command; the first line of its answer."""
-        yield from self.say(line.encode("utf-8", "surrogateescape"))
-        return (yield from self.hear())
-
-    @procedure
-    def all_lines(self) -> Steps[list[bytes]]:
-        """The lines of the answer's text, without their ends."""
-        found: list[bytes] = []
-        size = 0
-        while (lines := (yield from self.reader.dotted_lines())) is not None:
-            found += lines
-            size += sum(map(len, lines)) + LINE_COST * len(lines)
-            if size > MOST_HELD:
-                raise MessageTooLarge("the answer has more than {limit} bytes", operation="receive", limit=MOST_HELD)
-        return found
-
-    @content
-    def text(self) -> Steps[Flow[bytes]]:
-        """The answer's text, as it is."""
-
-        def pieces() -> Steps[None]:
-            while (piece := (yield from self.reader.dotted())) is not None:
-                yield Items((piece,))
-
-        return Flow(pieces())
-        yield
-
-    @procedure
-    def give(self, article: bytes) -> Steps[str]:
-        """Sends an article; the answer to it."""
-        yield from self.send(dotted(article))
-        return (yield from self.hear())
-
-    @procedure
-    def encrypt(self) -> Steps[None]:
-        yield from self.start_tls()
-
-
-class CompatSession(CompatTalk, Session):
-    def trust(self, tls: TLS | None) -> None:
-        """Whom TLS trusts from here on; None: whom the system trusts."""
-        self._mover._tls = tls
-
-    @property
-    def broken(self) -> bool:
-        """The server has gone, or its answer made no sense."""
-        return not self._mover.usable
-
-
-@contextmanager
-def old_errors() -> Generator[None, None, None]:
-    """The errors of prise as those that programs for `nntplib` know: EOFError, OSError and its kin, NNTPDataError."""
-    try:
-        yield
-    except ConnectionLost as error:
-        raise EOFError(str(error)) from error
-    except TLSError as error:
-        raise SSLError(str(error)) from error
-    except (ConnectError, ResolveError) as error:
-        raise _of_the_system(error) from error
-    except FrameError as error:
-        raise NNTPDataError(str(error)) from error
-    except UsageError as error:
-        raise ValueError(str(error)) from error
-
-
-def _of_the_system(error: PriseError) -> OSError:
-    """The error of the operating system behind this one."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and not isinstance(cause, PriseError):
-            return cause
-        cause = cause.__cause__
-    return error if isinstance(error, OSError) else OSError(str(error))
 
 
 class Connected:
@@ -161,7 +49,7 @@ class Connected:
         self._is_open = False
         target = Target("nntps" if tls_on else "nntp", "nntp", host, port, tls_on, "never")
         with old_errors():
-            self._session = CompatSession(target, Options(), tls=tls, timeout=timeout).open()
+            self._session = opened(CompatSession(target, Options(), tls=tls, timeout=timeout))
         self._is_open = True
 
     def _close(self) -> None:
@@ -179,8 +67,11 @@ class Connected:
             return self._checked(self._session.hear_line())
 
     # -- one command ---------------------------------------------------------------------------------------------------
+    # _shortcmd, _longcmd, _longcmdstring: the old names, since programs use them for commands that the module did not know.
 
-    def _checked(self, response: str) -> str:
+    def _checked(self, heard: str) -> str:
+        # prise reads UTF-8, and keeps what is not; programs may set another encoding.
+        response = heard.encode("utf-8", "surrogateescape").decode(self.encoding, self.errors)
         if self.debugging:
             print("*resp*", repr(response))
         kind = response[:1]
@@ -192,33 +83,41 @@ class Connected:
             raise NNTPProtocolError(response)
         return response
 
-    def _short(self, line: str) -> str:
+    def _shortcmd(self, line: str) -> str:
         if self.debugging:
-            print("*cmd*", repr(line if not line.startswith("authinfo pass") else f"authinfo pass {HIDDEN}"))
+            print("*cmd*", repr(shown(line)))
         if self._session.broken:
             raise EOFError("the connection is of no use any more")
+        data = line.encode(self.encoding, self.errors)
         with old_errors():
-            return self._checked(self._session.ask(line))
+            return self._checked(self._session.ask(data, shown(line)))
 
-    def _long(self, line: str, file: File = None) -> tuple[str, list[bytes]]:
+    def _longcmd(self, line: str, file: File = None) -> tuple[str, list[bytes]]:
         """The answer and the lines behind it; with a file they go into that, and none are returned."""
-        response = self._short(line)
-        if response[:3] not in LONG:
-            raise NNTPReplyError(response)
-        with old_errors():
-            if file is None:
-                return response, self._session.all_lines()
-            opened: Any = open(file, "wb") if isinstance(file, str) else nullcontext(file)  # noqa: SIM115 - it is below
-            with opened as written, self._session.text() as pieces:
-                for piece in pieces:
-                    written.write(piece)
+        # Before anything is said: a file that cannot be opened leaves no answer unread.
+        place: Any = open(file, "wb") if isinstance(file, str | bytes) else nullcontext(file)  # noqa: SIM115 - it is below
+        with place as written:
+            response = self._shortcmd(line)
+            if response[:3] not in LONG:
+                raise NNTPReplyError(response)
+            with old_errors():
+                if written is None:
+                    return response, self._session.all_lines()
+                with self._session.text() as pieces:
+                    for piece in pieces:
+                        written.write(piece)
         return response, []
 
-    def _long_text(self, line: str, file: File = None) -> tuple[str, list[str]]:
-        response, lines = self._long(line, file)
+    def _longcmdstring(self, line: str, file: File = None) -> tuple[str, list[str]]:
+        response, lines = self._longcmd(line, file)
         return response, [each.decode(self.encoding, self.errors) for each in lines]
 
-    def _hand_over(self, article: bytes) -> str:
+    def _hand_over(self, data: bytes | Iterable[bytes]) -> str:
+        try:
+            article = article_of(data)
+        except BaseException:
+            self._session.abort()  # the server waits for an article, and would take the next command for its first line
+            raise
         with old_errors():
             return self._checked(self._session.give(article))
 
@@ -279,7 +178,7 @@ class Connected:
 
     def capabilities(self) -> tuple[str, dict[str, list[str]]]:
         """(response, {name: arguments})."""
-        response, lines = self._long_text("CAPABILITIES")
+        response, lines = self._longcmdstring("CAPABILITIES")
         return response, {name: words for name, *words in (line.split() for line in lines)}
 
     def _refresh_capabilities(self) -> None:
@@ -288,7 +187,7 @@ class Connected:
 
     def _set_reader_mode(self) -> None:
         try:
-            self.welcome = self._short("mode reader")
+            self.welcome = self._shortcmd("mode reader")
         except NNTPPermanentError:
             pass  # it has no such modes
         except NNTPTemporaryError as error:
@@ -312,11 +211,11 @@ class Connected:
             user, password = netrc_login(self.host)
         if not user:
             return
-        response = self._short(f"authinfo user {user}")
+        response = self._shortcmd(f"authinfo user {user}")
         if response.startswith("381"):
             if not password:
                 raise NNTPReplyError(response)
-            response = self._short(f"authinfo pass {password}")
+            response = self._shortcmd(f"authinfo pass {password}")
             if not response.startswith("281"):
                 raise NNTPPermanentError(response)
         self.authenticated = True
@@ -331,7 +230,7 @@ class Connected:
             raise ValueError("TLS is already enabled.")
         if self.authenticated:
             raise ValueError("TLS cannot be started after authentication.")
-        if not self._short("STARTTLS").startswith("382"):
+        if not self._shortcmd("STARTTLS").startswith("382"):
             raise NNTPError("TLS failed to start.")
         self._put_tls(context)
         self._refresh_capabilities()
@@ -339,6 +238,6 @@ class Connected:
     def quit(self) -> str:
         """Says farewell and closes."""
         try:
-            return self._short("QUIT")
+            return self._shortcmd("QUIT")
         finally:
             self._close()

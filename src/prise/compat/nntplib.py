@@ -30,7 +30,6 @@ from prise.compat._nntpdata import (
     NNTPProtocolError,
     NNTPReplyError,
     NNTPTemporaryError,
-    article_of,
     date_words,
     decode_header,
     descriptions_of,
@@ -84,17 +83,17 @@ class NNTP(Connected):
     def newgroups(self, date: Date, *, file: File = None) -> tuple[str, builtins.list[GroupInfo]]:
         """(response, groups) created since then."""
         day, time = date_words(date, self.nntp_version > 1)
-        response, lines = self._long_text(f"NEWGROUPS {day} {time}", file)
+        response, lines = self._longcmdstring(f"NEWGROUPS {day} {time}", file)
         return response, groups_of(lines)
 
     def newnews(self, group: str, date: Date, *, file: File = None) -> tuple[str, builtins.list[str]]:
         """(response, message-ids) of the articles that came since then."""
         day, time = date_words(date, self.nntp_version > 1)
-        return self._long_text(f"NEWNEWS {group} {day} {time}", file)
+        return self._longcmdstring(f"NEWNEWS {group} {day} {time}", file)
 
     def list(self, group_pattern: str | None = None, *, file: File = None) -> tuple[str, builtins.list[GroupInfo]]:
         """(response, groups)."""
-        response, lines = self._long_text("LIST" if group_pattern is None else f"LIST ACTIVE {group_pattern}", file)
+        response, lines = self._longcmdstring("LIST" if group_pattern is None else f"LIST ACTIVE {group_pattern}", file)
         return response, groups_of(lines)
 
     def description(self, group: str) -> str:
@@ -104,14 +103,14 @@ class NNTP(Connected):
 
     def descriptions(self, group_pattern: str) -> tuple[str, dict[str, str]]:
         """(response, {group: description})."""
-        response, lines = self._long_text(f"LIST NEWSGROUPS {group_pattern}")
+        response, lines = self._longcmdstring(f"LIST NEWSGROUPS {group_pattern}")
         if not response.startswith("215"):
-            response, lines = self._long_text(f"XGTITLE {group_pattern}")
+            response, lines = self._longcmdstring(f"XGTITLE {group_pattern}")
         return response, descriptions_of(lines)
 
     def group(self, name: str) -> tuple[str, int, int, int, str]:
         """(response, how many articles, first, last, name)."""
-        response = self._short(f"GROUP {name}")
+        response = self._shortcmd(f"GROUP {name}")
         if not response.startswith("211"):
             raise NNTPReplyError(response)
         words = response.split()
@@ -120,12 +119,12 @@ class NNTP(Connected):
 
     def help(self, *, file: File = None) -> tuple[str, builtins.list[str]]:
         """(response, lines)."""
-        return self._long_text("HELP", file)
+        return self._longcmdstring("HELP", file)
 
     # -- articles ------------------------------------------------------------------------------------------------------
 
     def _pointed(self, line: str) -> tuple[str, int, str]:
-        response = self._short(line)
+        response = self._shortcmd(line)
         return response, *_pointer(response)
 
     def stat(self, message_spec: Spec = None) -> tuple[str, int, str]:
@@ -141,7 +140,7 @@ class NNTP(Connected):
         return self._pointed("LAST")
 
     def _article(self, line: str, file: File) -> tuple[str, ArticleInfo]:
-        response, lines = self._long(line, file)
+        response, lines = self._longcmd(line, file)
         return response, ArticleInfo(*_pointer(response), lines)
 
     def head(self, message_spec: Spec = None, *, file: File = None) -> tuple[str, ArticleInfo]:
@@ -157,13 +156,13 @@ class NNTP(Connected):
         return self._article(_about("ARTICLE", message_spec), file)
 
     def slave(self) -> str:
-        return self._short("SLAVE")
+        return self._shortcmd("SLAVE")
 
     def xhdr(
         self, hdr: str, str: str, *, file: File = None
     ) -> tuple[builtins.str, builtins.list[tuple[builtins.str, ...] | builtins.str]]:
         """(response, [(number, value)])."""
-        response, lines = self._long_text(f"XHDR {hdr} {str}", file)
+        response, lines = self._longcmdstring(f"XHDR {hdr} {str}", file)
         matches = ((line, _NUMBERED.match(line)) for line in lines)
         return response, [match.group(1, 2) if match else line for line, match in matches]
 
@@ -182,13 +181,13 @@ class NNTP(Connected):
         return self._overviews(_about(command, message_spec), file)
 
     def _overviews(self, line: str, file: File) -> tuple[str, Overviews]:
-        response, lines = self._long_text(line, file)
+        response, lines = self._longcmdstring(line, file)
         return response, overviews_of(lines, self._overview_fields())
 
     def _overview_fields(self) -> builtins.list[str]:
         if self._fields is None:
             try:
-                _, lines = self._long_text("LIST OVERVIEW.FMT")
+                _, lines = self._longcmdstring("LIST OVERVIEW.FMT")
             except NNTPPermanentError:
                 self._fields = FIRST_FIELDS[:]
             else:
@@ -197,7 +196,7 @@ class NNTP(Connected):
 
     def date(self) -> tuple[str, datetime]:
         """(response, the server's clock in UTC, without a time zone)."""
-        response = self._short("DATE")
+        response = self._shortcmd("DATE")
         if not response.startswith("111"):
             raise NNTPReplyError(response)
         words = response.split()
@@ -216,10 +215,10 @@ class NNTP(Connected):
         return self._give(f"IHAVE {message_id}", data)
 
     def _give(self, line: str, data: bytes | Iterable[bytes]) -> str:
-        response = self._short(line)
+        response = self._shortcmd(line)
         if not response.startswith("3"):
             raise NNTPReplyError(response)
-        return self._hand_over(article_of(data))
+        return self._hand_over(data)
 
 
 class NNTP_SSL(NNTP):

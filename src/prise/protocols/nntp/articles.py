@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from prise.errors import NotFound
+from prise.errors import NotFound, UsageError
 from prise.protocols.nntp import yenc
 from prise.protocols.nntp.data import (
     Article,
@@ -13,6 +14,7 @@ from prise.protocols.nntp.data import (
     Overview,
     Pointer,
     Which,
+    file_name,
     is_empty,
     is_id,
     read_header_lines,
@@ -27,8 +29,12 @@ from prise.protocols.steps import Flow, Items, Steps
 
 T = TypeVar("T")
 
+_FIELD = re.compile(r":?[!-9;-~]+")
+
 
 class ArticlesTalk(GroupsTalk):
+    """What is done with articles; numbers are those of the group that is selected."""
+
     # -- in brief ------------------------------------------------------------------------------------------------------
 
     @streaming
@@ -40,11 +46,16 @@ class ArticlesTalk(GroupsTalk):
     @streaming
     def hdr(self, field: str, which: Which = None) -> Steps[Flow[HeaderLine]]:
         """One header field ("Subject"), ":bytes" or ":lines", of articles. Raises as `over`."""
+        if not _FIELD.fullmatch(field):
+            raise UsageError(
+                "{field!r} is not the name of a header; example: {example}", field=field[:80], example="Subject"
+            )
         old = "HDR" not in self.capabilities
         reply = yield from self._about(f"{'XHDR' if old else 'HDR'} {field}", which, 221 if old else 225)
         return Flow(_nothing() if reply is None else self.told_lines(read_header_lines))
 
     def overviews(self, which: Which, read: Callable[[Iterable[bytes]], Sequence[T]]) -> Steps[Flow[T]]:
+        """As `over`, but what becomes of the lines is up to `read`."""
         old = "OVER" not in self.capabilities
         reply = yield from self._about("XOVER" if old else "OVER", which, 224)
         return Flow(_nothing() if reply is None else self.told_lines(read))
@@ -109,7 +120,7 @@ class ArticlesTalk(GroupsTalk):
                 article = yield from fetching.next()
 
         first = yield from fetching.next()
-        return Flow(told())
+        return Flow(told(), leave=fetching.leave)
 
     @content
     def file(self, which: Iterable[int | str]) -> Steps[Flow[bytes]]:
@@ -128,16 +139,16 @@ class ArticlesTalk(GroupsTalk):
                 data = decoder.feed(article.data)
             decoder.finish()
 
-        first = yield from fetching.next()
+        first = yield from fetching.next(ahead=False)  # nothing is on its way when it turns out to be no file
         begun = decoder.feed(first.data) if first is not None else b""
         if first is None or decoder.name is None:
             raise NotFound("none of these articles has a file in yEnc", operation="BODY", peer=self.target)
-        return Flow(told(), decoder.size, decoder.name)
+        return Flow(told(), decoder.size, decoder.name, leave=fetching.leave)
 
     def _whole(self, part: Part, which: int | str | None) -> Steps[Flow[bytes]]:
         reply = yield from self.command(f"{part.upper()} {wording(which)}".rstrip(), CODES[part])
         number, message_id = pointed(reply)
-        name = f"{number or message_id.strip('<>').replace('/', '_') or 'article'}.eml"
+        name = file_name(f"{number or message_id.strip('<>').replace('/', '_') or 'article'}.eml")
         return Flow(self._pieces(), None, name, "message/rfc822" if part == "article" else None)
 
     def _pieces(self) -> Steps[None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from prise.errors import LoginFailed, NotFound, PriseError, ProtocolError, Refused
+from prise.errors import LoginFailed, MessageTooLarge, NotFound, PriseError, ProtocolError, Refused
 from prise.protocols.credentials import Login
 from prise.protocols.nntp.compression import Deflate, InflatingReader
 from prise.protocols.nntp.posting import dotted
@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 MOST_CAPABILITIES = 1000  # lines
 LONGEST_COMMAND = 510  # bytes, without its end (RFC 3977 §3.1)
+
+MOST_HELD = 16 * 1024 * 1024
+"""Bytes of an answer that is given as a whole."""
 
 MISSING = {411, 420, 421, 422, 423, 430}
 """There is no such group; no current, next or previous article; no article with this number; none with this message-id."""
@@ -39,6 +42,7 @@ class NewsTalk(Talk):
     compressed = False
     _allows_posting = False  # by its greeting
     _logged_in = False
+    _reserved = False  # it wants a login before it says what it can, or becomes one for readers
     _deflate: Deflate | None = None
 
     @property
@@ -50,16 +54,14 @@ class NewsTalk(Talk):
 
     def hello(self) -> Steps[None]:
         yield from self._greet()
-        yield from self._ask_capabilities()
-        if self.options.more.get("reader", True) and "READER" not in self.capabilities:
-            yield from self._become_reader()
+        yield from self._introduce()
         login = self.login(needed=False)
         policy = self.policy(login=login is not None)
         if not self.encrypted and policy != "never":
             if "STARTTLS" in self.capabilities:
                 yield from self.command("STARTTLS", 382)
                 yield from self.start_tls()
-                yield from self._ask_capabilities()  # what was said in clear may have been anybody's
+                yield from self._introduce()  # what was said in clear may have been anybody's
             elif policy == "required":
                 raise self.must_encrypt()
         if login is not None:
@@ -74,10 +76,18 @@ class NewsTalk(Talk):
         reply = self.expect((yield from read_reply(self, several=False)), "the greeting", 200, 201)
         self.greeting, self._allows_posting = reply.text, reply.code == 200
 
+    def _introduce(self) -> Steps[None]:
+        """What the server can, once it is one for readers."""
+        yield from self._ask_capabilities()
+        if self.options.more.get("reader", True) and "READER" not in self.capabilities:
+            yield from self._become_reader()
+
     def _ask_capabilities(self) -> Steps[None]:
         yield from self.say("CAPABILITIES")
         self.capabilities = {}
-        if (yield from read_reply(self, several=False)).code == 101:
+        code = (yield from read_reply(self, several=False)).code
+        self._reserved = code == 480
+        if code == 101:
             for line in (yield from self.held_lines(MOST_CAPABILITIES)):
                 name, *arguments = line.upper().split() or [""]
                 self.capabilities[name] = arguments
@@ -87,13 +97,17 @@ class NewsTalk(Talk):
         reply = yield from read_reply(self, several=False)
         if reply.code in (400, 502):
             raise reply.refusal(Refused, self, "MODE READER")
+        self._reserved = self._reserved or reply.code == 480
         if reply.code in (200, 201):
             self._allows_posting = reply.code == 200
             if self.capabilities:
                 yield from self._ask_capabilities()
 
     def _compress(self) -> Steps[None]:
-        yield from self.command("COMPRESS DEFLATE", 206)
+        try:
+            yield from self.command("COMPRESS DEFLATE", 206)
+        except Refused:
+            return  # it offers that, and is not able to (403)
         if self.reader.pending:
             raise ProtocolError(
                 "the server sent {count} bytes more behind its agreement to compress",
@@ -130,7 +144,9 @@ class NewsTalk(Talk):
         if reply.code not in (281, 283):
             raise self.refused(reply, "login", LoginFailed)
         self._logged_in = True
-        if self.capabilities:
+        if self._reserved:
+            yield from self._introduce()
+        elif self.capabilities:
             yield from self._ask_capabilities()  # they may be others for those who are known
 
     def _authenticate(self, name: str, answers: Answers) -> Steps[Reply]:
@@ -196,12 +212,16 @@ class NewsTalk(Talk):
         return self.expect((yield from read_reply(self, several=False)), operation, good).text
 
     def held_lines(self, most: int) -> Steps[list[str]]:
-        """The lines of an answer that is short. Raises ProtocolError for more than `most`."""
+        """The lines of an answer that is short. Raises ProtocolError for more than `most`, MessageTooLarge for 16 MiB."""
         found: list[str] = []
+        size = 0
         while (lines := (yield from self.reader.dotted_lines())) is not None:
             found += [line.decode(errors="surrogateescape") for line in lines]
+            size += sum(map(len, lines))
             if len(found) > most:
                 raise ProtocolError("the list has more than {limit} lines", peer=self.target, limit=most)
+            if size > MOST_HELD:
+                raise MessageTooLarge("the answer has more than {limit} bytes", operation="receive", limit=MOST_HELD)
         return found
 
     def told_lines(self, read: Callable[[Iterable[bytes]], Sequence[T]]) -> Steps[None]:

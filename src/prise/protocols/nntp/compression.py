@@ -21,10 +21,11 @@ RAW = -15
 class InflatingReader(Reader):
     """A reader of what is deflated."""
 
-    __slots__ = ("_full", "_inflate", "_packed")
+    __slots__ = ("_full", "_inflate", "_packed", "unpacked")
 
     def __init__(self) -> None:
         super().__init__()
+        self.unpacked = 0
         self._inflate = zlib.decompressobj(RAW)
         self._packed = b""
         self._full = False  # there may be more in it than the last piece
@@ -42,6 +43,7 @@ class InflatingReader(Reader):
             self._packed = self._inflate.unconsumed_tail
             self._full = len(data) == PIECE
             if data:
+                self.unpacked += len(data)
                 return data
         return b""
 

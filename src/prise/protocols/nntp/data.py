@@ -20,7 +20,7 @@ Which: TypeAlias = "int | str | tuple[int, int | None] | range | None"
 """Articles: a number; a message-id, with or without <>; "5", "5-", "5-9"; (5, 9) or (5, None), both ends included; a
 range of Python; None: the current one."""
 
-_NUMBERS = re.compile(r"\d{1,16}(-(\d{1,16})?)?")
+_NUMBERS = re.compile(r"[0-9]{1,16}(-([0-9]{1,16})?)?")
 _ID = re.compile(r"<[^<>\s]{1,248}>")
 
 
@@ -194,19 +194,39 @@ def read_header_lines(lines: Iterable[builtins.bytes]) -> list[HeaderLine]:
 
 def decoded_header(text: str) -> str:
     """A header field as its author meant it (RFC 2047). Bytes that are not UTF-8 are taken as Latin-1, which never fails."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = text.encode(errors="surrogateescape").decode("latin-1")
+    text = plain(text)
     if "=?" not in text:
         return text
-    from email.errors import HeaderParseError
+    from email.errors import MessageError
     from email.header import decode_header, make_header
 
     try:
-        return str(make_header(decode_header(text)))
-    except (HeaderParseError, LookupError, ValueError):
+        # Some charsets (UTF-7) can name half of a surrogate pair, which nobody could print.
+        return str(make_header(decode_header(text))).encode(errors="replace").decode()
+    except (MessageError, LookupError, ValueError):
         return text
+
+
+def file_name(text: str) -> str:
+    """A name that a server told, for a file: without folders, since one that leads out of the folder it is saved in is an
+    attack, and at most 100 characters."""
+    return re.split(r"[/\\]", cleaned(text))[-1].strip(". \t\n")[-100:] or "file"
+
+
+def plain(text: str) -> str:
+    """Text of a server, fit to be printed: what came in bytes that are not UTF-8 is taken as Latin-1."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogateescape").decode("latin-1")
+    return text
+
+
+def one_word(name: str) -> str:
+    """A group's name as it stands in a command or a header. Raises UsageError for one that would be more than that."""
+    if any(character.isspace() for character in name):
+        raise UsageError("a group's name has no spaces: {name!r}", name=name[:80])
+    return name
 
 
 def wording(which: Which) -> str:

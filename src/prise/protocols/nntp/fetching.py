@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Literal
 
-from prise.errors import MessageTooLarge, PriseError
+from prise.errors import MessageTooLarge, PriseError, Refused
+from prise.protocols.contents import MOST_SKIPPED
 from prise.protocols.nntp.base import MISSING, NewsTalk
 from prise.protocols.nntp.data import Article, wording
 from prise.protocols.reply import Reply, read_reply
@@ -35,15 +36,17 @@ class Fetching:
     def __init__(self, talk: NewsTalk, part: Part, wanted: Iterable[int | str]) -> None:
         self._talk = talk
         self._good = CODES[part]
+        wanted = (wanted,) if isinstance(wanted, str) else wanted  # one article, and not one for each of its characters
         self._wanted: Iterator[str] = (f"{part.upper()} {wording(which)}" for which in wanted)
         self._asked: deque[str] = deque()
-        self._room = 1  # until the server has shown that it does not want a login first
+        self._let_in = False  # the server has shown that it does not want a login first
         self._refusal: PriseError | None = None
 
-    def next(self) -> Steps[Article | None]:
-        """The next one that there is; None behind the last. Raises Refused, once all that was asked for has been answered."""
+    def next(self, ahead: bool = True) -> Steps[Article | None]:
+        """The next one that there is; None behind the last. ahead: more may be asked for behind it. Raises Refused, once all
+        that was asked for has been answered."""
         while True:
-            yield from self._ask()
+            yield from self._ask(AHEAD if ahead and self._let_in else 1)
             if not self._asked:
                 if self._refusal is not None:
                     raise self._refusal
@@ -51,21 +54,39 @@ class Fetching:
             reply = yield from read_reply(self._talk, several=False)
             line = self._asked.popleft()
             if reply.code == self._good:
-                self._room = AHEAD
+                self._let_in = True
                 return (yield from self._read(reply))
             if reply.code == 480 and not self._asked and (yield from self._talk.late_login()):
                 self._wanted = chain((line,), self._wanted)
             elif reply.code in MISSING:
-                self._room = AHEAD
+                self._let_in = True
             else:
-                self._refusal = self._refusal or self._talk.refused(reply, line.partition(" ")[0])
+                error = self._talk.refused(reply, line.partition(" ")[0])
+                if not isinstance(error, Refused):
+                    raise error
+                self._refusal = self._refusal or error
 
-    def _ask(self) -> Steps[None]:
-        if self._refusal is not None or len(self._asked) > self._room // 2:
+    def leave(self) -> Steps[None]:
+        """Asks for nothing more, and reads away what was asked for. Raises MessageTooLarge where that would take long."""
+        size = 0
+        while self._asked:
+            reply = yield from read_reply(self._talk, several=False)
+            self._asked.popleft()
+            if reply.code != self._good:
+                continue
+            while (piece := (yield from self._talk.reader.dotted())) is not None:
+                size += len(piece)
+                if size > MOST_SKIPPED:
+                    raise MessageTooLarge(
+                        "the articles that were asked for ahead have more than {limit} bytes", limit=MOST_SKIPPED
+                    )
+
+    def _ask(self, room: int) -> Steps[None]:
+        if self._refusal is not None or len(self._asked) > room // 2:
             return
         data = []
         try:
-            for line in islice(self._wanted, self._room - len(self._asked)):
+            for line in islice(self._wanted, room - len(self._asked)):
                 data.append(self._talk.said(line))
                 self._asked.append(line)
         except PriseError as error:

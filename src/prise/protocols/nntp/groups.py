@@ -8,15 +8,27 @@ from typing import TypeVar
 
 from prise.errors import ProtocolError, UsageError
 from prise.protocols.nntp.base import NewsTalk
-from prise.protocols.nntp.data import Group, GroupCount, GroupLine, GroupTime, Place, numbers_of, shown
+from prise.protocols.nntp.data import (
+    Group,
+    GroupCount,
+    GroupLine,
+    GroupTime,
+    Place,
+    numbers_of,
+    one_word,
+    plain,
+    shown,
+)
 from prise.protocols.session import procedure, streaming
 from prise.protocols.steps import Flow, Steps
-from prise.protocols.target import decoded, refuse_line_ends
+from prise.protocols.target import decoded
 
 T = TypeVar("T")
 
 MOST_LINES = 100_000
 """Lines of an answer that is given as a whole: HELP, LIST MODERATORS..."""
+
+_FIRST = datetime(1970, 1, 2, tzinfo=UTC)  # there were no news before; and datetime.min may have no UTC
 
 
 class GroupsTalk(NewsTalk):
@@ -56,7 +68,6 @@ class GroupsTalk(NewsTalk):
     def new_news(self, pattern: str, since: datetime) -> Steps[Flow[str]]:
         """The message-ids of the articles that came since then into groups whose name fits (NEWNEWS). Many servers have
         switched this off, and raise Refused."""
-        refuse_line_ends(pattern=pattern)
         yield from self.command(f"NEWNEWS {pattern} {self._date_words(since)}", 230)
         return Flow(self.told_lines(_each(_text)))
 
@@ -116,10 +127,8 @@ class GroupsTalk(NewsTalk):
     def group(self, name: str | None = None) -> Steps[Group]:
         """Selects a group; numbers are those of its articles from now on. name: None for the one that the URL names. Raises
         NotFound."""
-        name = name or Place.read(decoded(self.target.place)).group
-        if not name:
-            raise UsageError("which group? example: {example}", example=f"{self.target.at('misc.test')}")
-        words = (yield from self.command(f"GROUP {_one_word(name)}", 211)).text.split()
+        name = self._named(name)
+        words = (yield from self.command(f"GROUP {one_word(name)}", 211)).text.split()
         if len(words) < 3:
             raise ProtocolError("the answer has no three numbers", operation="GROUP")
         articles, first, last = numbers_of(words[:3], "GROUP")
@@ -128,16 +137,32 @@ class GroupsTalk(NewsTalk):
 
     @streaming
     def numbers(self, name: str | None = None, first: int | None = None, last: int | None = None) -> Steps[Flow[int]]:
-        """The numbers that articles really have (LISTGROUP), and selects the group. name: None for the one selected. first,
-        last: only these, both included; old servers cannot, and raise Refused."""
-        line = f"LISTGROUP {_one_word(name or self.selected or '')}".rstrip()
-        if first is not None:
-            line += f" {int(first)}-{'' if last is None else int(last)}"
+        """The numbers that articles really have (LISTGROUP), and selects the group. name: None for the one selected, or else the
+        one that the URL names. first, last: only these, both included."""
+        name = self._named(name or self.selected)
+        line = f"LISTGROUP {one_word(name)}"
+        if first is not None or last is not None:
+            line += f" {int(first or 1)}-{'' if last is None else int(last)}"
         yield from self.command(line, 211)
-        self.selected = name or self.selected  # what else the answer tells depends on the server's age
-        return Flow(self.told_lines(lambda lines: numbers_of((line.decode("latin-1") for line in lines), "LISTGROUP")))
+        self.selected = name  # what else the answer tells depends on the server's age
+
+        def read(lines: Iterable[bytes]) -> list[int]:
+            numbers = numbers_of((line.decode("latin-1") for line in lines), "LISTGROUP")
+            if first is None and last is None:
+                return numbers
+            # Servers from before RFC 3977 do not look at the range.
+            return [number for number in numbers if (first or 0) <= number and (last is None or number <= last)]
+
+        return Flow(self.told_lines(read))
 
     # -- what these are made of ----------------------------------------------------------------------------------------
+
+    def _named(self, name: str | None) -> str:
+        """A group; None: the one that the URL names."""
+        name = name or Place.read(decoded(self.target.place)).group
+        if not name:
+            raise UsageError("which group? example: {example}", example=f"{self.target.at('misc.test')}")
+        return name
 
     def _list(self, keyword: str, pattern: str | None, read: Callable[[str], T]) -> Steps[Flow[T]]:
         yield from self._ask_list(keyword, pattern)
@@ -149,13 +174,9 @@ class GroupsTalk(NewsTalk):
 
     def _date_words(self, since: datetime) -> str:
         """RFC 3977 §7.3.2; a server as old as RFC 977 knows years of two digits."""
-        return since.astimezone(UTC).strftime("%Y%m%d %H%M%S GMT" if self.capabilities else "%y%m%d %H%M%S GMT")
-
-
-def _one_word(name: str) -> str:
-    if any(character.isspace() for character in name):
-        raise UsageError("a group's name has no spaces: {name!r}", name=name[:80])
-    return name
+        first = _FIRST if since.tzinfo is not None else _FIRST.replace(tzinfo=None)
+        year = "%Y" if self.capabilities else "%y"
+        return max(since, first).astimezone(UTC).strftime(f"{year}%m%d %H%M%S GMT")
 
 
 def _each(read: Callable[[str], T]) -> Callable[[Iterable[bytes]], list[T]]:
@@ -166,7 +187,7 @@ def _each(read: Callable[[str], T]) -> Callable[[Iterable[bytes]], list[T]]:
         try:
             for line in lines:
                 found.append(read(line.decode("utf-8", "surrogateescape")))
-        except (ValueError, IndexError, OverflowError):
+        except (ValueError, OverflowError, OSError):  # the last two: of a time that no clock knows
             raise ProtocolError(
                 "a line of the list is not as it has to be: {line!r}", operation="LIST", line=shown(line)
             ) from None
@@ -181,7 +202,7 @@ def _text(line: str) -> str:
 
 def _described(line: str) -> tuple[str, str]:
     name, _, description = line.replace("\t", " ", 1).partition(" ")
-    return name, description.strip()
+    return name, plain(description.strip())
 
 
 def _group_line(line: str) -> GroupLine:

@@ -34,7 +34,7 @@ def ready_to_post(article: bytes, group: str | None) -> bytes:
     article = with_line_ends(article)
     fields = header_of(article)
     if not fields.get("newsgroups") and group:
-        article = f"Newsgroups: {group}\r\n".encode() + article
+        article = f"Newsgroups: {group}\r\n".encode(errors="surrogateescape") + article
         fields["newsgroups"] = group
     missing = [name for name in ("From", "Subject", "Newsgroups") if not fields.get(name.lower())]
     if missing:

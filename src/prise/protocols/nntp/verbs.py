@@ -11,10 +11,10 @@ What the place in a URL means (RFC 5538):
 
 from __future__ import annotations
 
-from prise.errors import ProtocolError, Refused, UsageError
+from prise.errors import MessageTooLarge, Refused, UsageError
 from prise.protocols.entry import Entry
 from prise.protocols.nntp.articles import ArticlesTalk
-from prise.protocols.nntp.data import GroupLine, Overview, Place, read_overviews, wording
+from prise.protocols.nntp.data import GroupLine, Overview, Place, one_word, read_overviews, wording
 from prise.protocols.nntp.groups import read_descriptions, read_groups
 from prise.protocols.nntp.posting import header_of, ready_to_post, with_line_ends
 from prise.protocols.session import content, procedure, streaming
@@ -25,11 +25,13 @@ from prise.protocols.target import decoded
 MOST_TITLES = 200_000
 """Groups whose description is remembered while they are listed."""
 
-MOST_GROUPS = 1_000_000
-"""Lines of that list, before it is taken for one without an end."""
+MOST_DESCRIBED = 64 * 1024 * 1024
+"""Bytes of that list. That of a server with all groups there are has 10 MB."""
 
 
 class NNTPTalk(ArticlesTalk):
+    """All that a session with a news server can do."""
+
     # -- the three verbs -----------------------------------------------------------------------------------------------
 
     @streaming
@@ -70,7 +72,7 @@ class NNTPTalk(ArticlesTalk):
         """Posts an article. name: the group, for an article without the header Newsgroups; None: the one that the URL names.
         Returns and raises as `post`."""
         place = self._place(name)
-        return (yield from self._post(Source.of(data).read(), None if place.is_pattern else place.group))
+        return (yield from self._post(Source.of(data).read(), None if place.is_pattern else one_word(place.group)))
 
     # -- posting -------------------------------------------------------------------------------------------------------
 
@@ -110,11 +112,13 @@ class NNTPTalk(ArticlesTalk):
         except Refused:
             pass  # they go without
         else:
-            count = 0
+            size = 0
             while (lines := (yield from self.reader.dotted_lines())) is not None:
-                count += len(lines)
-                if count > MOST_GROUPS:
-                    raise ProtocolError("the list has more than {limit} lines", limit=MOST_GROUPS)
+                size += sum(map(len, lines))
+                if size > MOST_DESCRIBED:
+                    raise MessageTooLarge(
+                        "the answer has more than {limit} bytes", operation="LIST", limit=MOST_DESCRIBED
+                    )
                 if len(titles) < MOST_TITLES:
                     titles.update(read_descriptions(lines))
         yield from self.command(f"LIST ACTIVE {pattern}" if pattern else "LIST", 215)
@@ -122,7 +126,7 @@ class NNTPTalk(ArticlesTalk):
 
     def _list_articles(self, name: str, last: int | None) -> Steps[Flow[Entry]]:
         group = yield from self.group.steps(name)
-        numbers = group.numbers if last is None else group.numbers[-last:]
+        numbers = group.numbers if last is None else group.numbers[-last:] if last > 0 else range(0)
         return (yield from self.overviews(numbers, lambda lines: [_entry(each) for each in read_overviews(lines)]))
 
 

@@ -17,7 +17,7 @@ import re
 from zlib import crc32
 
 from prise.errors import FrameError
-from prise.protocols.talk import cleaned
+from prise.protocols.nntp.data import file_name
 
 LONGEST_LINE = 64 * 1024
 """Bytes of a line. The draft says 254 at the most, and some have more."""
@@ -39,7 +39,7 @@ class Decoder:
         self._rest = b""  # of a line that is not complete
         self._in_data = False
         self._awaits_part = False
-        self._part_size = 0
+        self._part_size: int | None = None  # outside of a part
         self._part_begin = 0
         self._part_crc = self._crc = 0
 
@@ -90,7 +90,7 @@ class Decoder:
             self._begin(line)
         elif line.startswith(b"=ypart ") and self._awaits_part:
             self._begin_part(line)
-        elif line.startswith(b"=yend") and self._part_size >= 0:
+        elif line.startswith(b"=yend") and self._part_size is not None:
             self._end_part(line)
         return end
 
@@ -99,7 +99,7 @@ class Decoder:
         details = _details(head)
         size = _number(details, b"size")
         if self.name is None:
-            self.name, self.size, self.total = _file_name(name), size, None
+            self.name, self.size, self.total = file_name(name.strip(b' "').decode(errors="surrogateescape")), size, None
             if b"total" in details:
                 self.total = _number(details, b"total")
         elif size != self.size:
@@ -160,7 +160,7 @@ class Decoder:
                     crc=crc,
                     said=said.decode(),
                 )
-        self._part_size = -1  # a further =yend has no =ybegin
+        self._part_size = None
 
 
 def decode(text: bytes) -> bytes:
@@ -187,9 +187,3 @@ def _hexadecimal(text: bytes) -> int:
         return int(text, 16) & 0xFFFFFFFF
     except ValueError:
         return -1
-
-
-def _file_name(name: bytes) -> str:
-    """What it says, without folders: a name that leads out of the folder it is saved in is an attack."""
-    text = cleaned(name.strip(b' "').decode(errors="surrogateescape"))
-    return re.split(r"[/\\]", text)[-1].strip(". ") or "file"
