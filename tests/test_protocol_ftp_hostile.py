@@ -27,7 +27,7 @@ from prise.errors import (
     TLSError,
     TooSlow,
 )
-from prise.protocols.ftp import FTPTalk, files
+from prise.protocols.ftp import FTPTalk, data, files
 from prise.protocols.steps import Accept, Dial, Flow, Items, Listen, Peer, Receive
 from prise.protocols.talk import Options
 from prise.protocols.target import Target
@@ -321,9 +321,32 @@ def test_a_reset_behind_the_last_byte_of_a_file_whose_size_is_known() -> None:
         assert ftp.get("x").read() == b"some"
 
 
+def test_a_download_that_stalls_is_soon_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "SOON", 0.05)
+
+    def retr(line: Line) -> None:
+        line.say("150 here")
+        with line.data() as sock:
+            sock.sendall(b"some")
+            sock.recv(1)  # until it is left
+        line.say("426 you have left")
+
+    with fake({"SIZE": "213 10", "RETR": retr}) as url, prise.open(url, timeout=9) as ftp:
+        content = ftp.get("x")
+        assert next(content) == b"some"
+        content.close()
+        assert ftp.pwd() == "/"
+
+
 def test_a_reset_where_the_size_is_not_known() -> None:
     with fake({"RETR": ending(b"", "226 done", reset=True)}) as url, prise.open(url, timeout=TIMEOUT) as ftp:
         with pytest.raises(ConnectionLost):
+            ftp.get("x").read()
+
+
+def test_a_server_that_ends_the_session_behind_a_transfer() -> None:
+    with fake({"RETR": ending(b"some", "421 no time any more")}) as url, prise.open(url, timeout=TIMEOUT) as ftp:
+        with pytest.raises(ConnectionLost, match="421 no time"):
             ftp.get("x").read()
 
 
@@ -429,6 +452,41 @@ def test_a_list_without_end_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None
     with fake(answers) as url, prise.open(url, timeout=TIMEOUT) as ftp:
         with pytest.raises(ProtocolError, match="more than 1000 lines"):
             ftp.list("")
+    monkeypatch.setattr(files, "MOST_HELD", 1_000_000)
+    monkeypatch.setattr(files, "MOST_LISTED", 1000)
+    with fake(answers) as url, prise.open(url, timeout=TIMEOUT) as ftp:
+        with pytest.raises(MessageTooLarge, match="more than 1000 bytes"):
+            ftp.list("")
+
+
+def test_a_folder_that_may_not_be_listed_is_left_again() -> None:
+    """Without MLSD a folder is gone into: whatever becomes of its list, we are back afterwards."""
+    went: list[str] = []
+
+    def cwd(line: Line) -> None:
+        went.append(line.argument)
+        line.say("250 there")
+
+    answers: dict[str, Answer] = {"FEAT": "500 what?", "PWD": '257 "/home"', "CWD": cwd, "LIST": "550 denied"}
+    with fake(answers) as url, prise.open(url, timeout=TIMEOUT) as ftp:
+        with pytest.raises(Refused, match="550 denied"):
+            ftp.list("folder")
+        assert ftp.pwd() == "/home"
+    assert went == ["folder", "/home"]
+
+
+def test_a_list_that_is_cut_short_by_the_caller_says_nothing_more() -> None:
+    """A cancelled task, Ctrl-C: the procedure is closed in the middle."""
+    talk = FTPTalk(Target.parse("ftp://localhost/"), Options())
+    talk.features = {}
+    steps = talk._folder("folder")
+    answer: Any = None
+    for heard in (b'257 "/"\r\n', b"250 there\r\n"):
+        while steps.send(answer) is not None:
+            answer = None
+        answer = heard
+    steps.send(answer)
+    steps.close()
 
 
 def test_a_server_for_which_a_is_a_file() -> None:

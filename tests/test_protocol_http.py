@@ -257,6 +257,16 @@ def test_answers_may_be_packed(way: tuple[str, dict[str, Any]], nginx: Nginx) ->
         assert content.read() == data
 
 
+def test_a_part_is_not_asked_for_packed(way: tuple[str, dict[str, Any]]) -> None:
+    """Nobody can unpack the middle of something."""
+    url, options = way
+    with prise.open(url, **options) as web:
+        answer = web.request("GET", "hello.txt", headers={"Range": "bytes=2-4"})
+        assert (answer.status, answer.content) == (206, b"llo")
+    with prise.open(url, headers={"Range": "bytes=0-1"}, **options) as web:
+        assert web.get("hello.txt").read() == b"he"
+
+
 def test_a_bomb_is_refused(nginx: Nginx) -> None:
     nginx.place("bomb.txt", bytes(5_000_000))
     with prise.open(nginx.url()) as web, pytest.raises(MessageTooLarge, match="piece by piece"):
@@ -332,6 +342,10 @@ def test_what_cannot_be_asked_is_refused_at_once(nginx: Nginx) -> None:
             web.post("echo", json=1, form={"a": 1})
         with pytest.raises(UsageError, match="is not HTTP"):
             web.request("GET", "ftp://example.org/")
+        with pytest.raises(UsageError, match="is no URL"):
+            web.request("GET", "http://[")
+        with pytest.raises(UsageError, match="not negative"):
+            web.get("hello.txt", offset=-1)
         with pytest.raises(UsageError, match="another server"):
             web.request("GET", "http://u:pw@example.org/")
         assert web.request("GET", "echo").ok
@@ -511,6 +525,8 @@ def test_through_a_proxy(nginx: Nginx) -> None:
 def test_over_a_unix_socket(nginx: Nginx) -> None:
     with prise.open("http://any.name/hello.txt", address=f"unix:{nginx.unix}") as web:
         assert web.get().read() == b"hello nginx\n"
+        with pytest.raises(prise.ConnectError):  # the socket stands for any.name alone
+            web.get("/elsewhere")
 
 
 def test_a_session_goes_on_when_its_link_was_closed(way: tuple[str, dict[str, Any]]) -> None:

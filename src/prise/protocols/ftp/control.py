@@ -118,7 +118,12 @@ class ControlTalk(Talk):
         # The control connection is Telnet's (RFC 959 §2.3): there a byte 255, which UTF-8 has not, is written twice.
         yield from self.say(data.replace(b"\xff", b"\xff\xff"), shown)
         reply = yield from read_reply(self)
-        if reply.code == 421:  # perhaps long before it was asked: no answer to anything
+        self._refuse_farewell(reply, line)
+        return reply
+
+    def _refuse_farewell(self, reply: Reply, line: str) -> None:
+        """Raises ConnectionLost for a 421: perhaps said long before it was asked, so no answer to anything."""
+        if reply.code == 421:
             raise ConnectionLost(
                 "the server has ended the session: {code} {words}",
                 operation=line.partition(" ")[0],
@@ -126,7 +131,6 @@ class ControlTalk(Talk):
                 code=reply.code,
                 words=cleaned(reply.text),
             )
-        return reply
 
     def _command(self, line: str) -> Steps[Reply]:
         """A command that the server is to carry out. Raises Refused, NotFound."""

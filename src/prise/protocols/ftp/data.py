@@ -22,6 +22,9 @@ from prise.protocols.steps import Accept, Close, Dial, End, Listen, Peer, Receiv
 MOST_READ_AWAY = 1024 * 1024
 """Bytes of a transfer that is left in the middle."""
 
+SOON = 1.0
+"""Seconds for each piece of them."""
+
 _EPSV = re.compile(r"\(([!-~])\1\1([0-9]{1,5})\1\)")  # RFC 2428 §3
 _PASV = re.compile(r"([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3})")  # RFC 959 §4.1.2
 
@@ -122,15 +125,18 @@ class DataTalk(ControlTalk):
 
     # -- the bytes -----------------------------------------------------------------------------------------------------
 
-    def _next(self) -> Steps[bytes]:
-        """The next bytes of what comes; b"" behind the end of what has come whole. Raises ConnectionLost, Refused."""
+    def _next(self, seconds: float | None = None) -> Steps[bytes]:
+        """The next bytes of what comes; b"" behind the end of what has come whole, or where nothing comes within `seconds` (None:
+        the usual limit, and TooSlow). Raises ConnectionLost, Refused."""
         transfer = self._transfer
         assert transfer is not None
         lost: ConnectionLost | None = None
         try:
-            data: bytes = yield Receive(link=transfer.link)
+            data: bytes | None = yield Receive(seconds, transfer.link)
         except ConnectionLost as error:
             data, lost = b"", error
+        if data is None:
+            return b""
         if data:
             if transfer.left is not None:
                 transfer.left -= len(data)
@@ -183,6 +189,7 @@ class DataTalk(ControlTalk):
 
     def _check(self, reply: Reply, transfer: Transfer) -> None:
         """What the server says behind the end."""
+        self._refuse_farewell(reply, transfer.operation)
         if reply.kind != 2:
             raise self._refusal(reply, transfer.operation)
 
@@ -197,7 +204,10 @@ class DataTalk(ControlTalk):
             return
         sends, taken = transfer.operation in ("STOR", "APPE"), 0
         while self._transfer is not None and not sends and taken + (transfer.left or 0) <= MOST_READ_AWAY:
-            taken += len((yield from self._next()))
+            piece = yield from self._next(SOON)
+            if not piece:
+                break
+            taken += len(piece)
         if self._transfer is not None:
             self._transfer = None
             yield Close(transfer.link)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import ClassVar, TypeAlias
 
-from prise.errors import NotFound, ProtocolError, Refused, UsageError
+from prise.errors import MessageTooLarge, NotFound, ProtocolError, Refused, UsageError
 from prise.protocols.entry import Entry
 from prise.protocols.ftp.data import DataTalk
 from prise.protocols.ftp.listing import Lines, read_entries, read_facts, read_line, read_size, read_time, write_time
@@ -17,6 +17,8 @@ from prise.protocols.steps import Flow, Items, Steps
 MOST_HELD = 1_000_000
 """Entries of one folder, where all of them have to be there before the next command."""
 
+MOST_LISTED = 128 * 1024 * 1024
+"""Bytes of such a list."""
 
 List: TypeAlias = list  # in the class, `list` is the verb
 
@@ -70,10 +72,16 @@ class FilesTalk(DataTalk):
         # As an argument of LIST, spaces, stars and a dash in front would mean something of their own to many servers.
         here = yield from self.pwd.steps()
         yield from self._command(f"CWD {path}")
+        refused: Refused | None = None
+        entries: List[Entry] = []
         try:
-            return (yield from self._listed())
-        finally:
-            yield from self._command(f"CWD {here}")
+            entries = yield from self._listed()
+        except Refused as error:  # behind any other error nothing can be said any more
+            refused = error
+        yield from self._command(f"CWD {here}")
+        if refused is not None:
+            raise refused
+        return entries
 
     def _listed(self) -> Steps[List[Entry]]:
         """LIST, with the files whose name begins with a dot where the server knows `-a`, which is in no RFC."""
@@ -90,11 +98,14 @@ class FilesTalk(DataTalk):
     def _text(self, command: str) -> Steps[List[str]]:
         """The lines that come over a data connection."""
         yield from self._start(command)
-        lines, found = Lines(), List[str]()
+        lines, found, size = Lines(), List[str](), 0
         while data := (yield from self._next()):
             found += lines.feed(data)
+            size += len(data)
             if len(found) > MOST_HELD:
                 raise ProtocolError("the list has more than {limit} lines", operation=command, limit=MOST_HELD)
+            if size > MOST_LISTED:
+                raise MessageTooLarge("the list has more than {limit} bytes", operation=command, limit=MOST_LISTED)
         return found + lines.end()
 
     @procedure
@@ -160,8 +171,9 @@ class FilesTalk(DataTalk):
         _check_offset(offset)
         if append and offset:
             raise UsageError("either append, or go on at an offset")
+        source = Source.of(data, offset)
         yield from self._transfer_as("I")
-        yield from self._store(f"{'APPE' if append else 'STOR'} {path}", Source.of(data, offset), offset)
+        yield from self._store(f"{'APPE' if append else 'STOR'} {path}", source, offset)
 
     def _store(self, command: str, pieces: Source, offset: int = 0) -> Steps[None]:
         yield from self._start(command, offset)

@@ -23,6 +23,7 @@ CODINGS = "gzip, deflate"
 class Body:
     """What a request carries. size: in bytes, None where it is not known. kind: its Content-Type, None for the caller to say.
 
+    asks: whether the server may be asked first if it wants it (Expect); some know no such question.
     again: True where it can be sent a second time (a redirect, a login); of pieces that somebody makes there is no second time.
     """
 
@@ -32,6 +33,7 @@ class Body:
         self._begun = False
         self.kind = kind
         self.size = self._source.size
+        self.asks = True
         self.again = isinstance(data, str | bytes | bytearray | memoryview | os.PathLike)
 
     @property
@@ -97,7 +99,9 @@ def _multipart(form: Any, files: Mapping[str, Any]) -> Body:
 def _part(boundary: str, field: str, name: str | None = None) -> bytes:
     said = f'; filename="{_quoted(name)}"' if name is not None else ""
     kind = "Content-Type: application/octet-stream\r\n" if name is not None else ""
-    return f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(field)}"{said}\r\n{kind}\r\n'.encode()
+    return f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(field)}"{said}\r\n{kind}\r\n'.encode(
+        errors="surrogateescape"
+    )
 
 
 def _quoted(text: str) -> str:
@@ -118,24 +122,24 @@ class Decoder:
         self.coded = bool(wanted)
         self._deflate = wanted == ["deflate"]
         self._unpack: Any = None
-        self._empty = True
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         """The pieces that these bytes complete."""
         return self._feed(data) if self.coded else (data,)
 
     def _feed(self, data: bytes) -> Iterator[bytes]:
-        while data:
+        full = False
+        while data or full:
             if self._unpack is None:
                 self._unpack = zlib.decompressobj(self._form(data))
-                self._empty = False
             try:
                 piece = self._unpack.decompress(data, PIECE)
             except zlib.error:
                 raise ProtocolError("the packed body is damaged", operation="receive") from None
             # What is still held inside comes out only by asking again: a full piece may not be the last.
-            data = self._unpack.unconsumed_tail
+            data, full = self._unpack.unconsumed_tail, len(piece) == PIECE
             if self._unpack.eof:
+                full = False
                 data, self._unpack = self._unpack.unused_data, None  # a gzip file may have several members
             if piece:
                 yield piece

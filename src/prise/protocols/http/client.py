@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlencode, urljoin
 
-from prise.errors import MessageTooLarge, ProtocolError, Unsupported, UsageError
+from prise.errors import AddressError, MessageTooLarge, ProtocolError, Unsupported, UsageError
 from prise.protocols.entry import Entry
 from prise.protocols.http.body import CODINGS, Body, Decoder, make_body
 from prise.protocols.http.exchange import Exchange
@@ -25,8 +25,12 @@ MOST_CONTENT = 64 * 1024 * 1024
 MOST_TAGS = 1000
 """Files whose version is remembered, for `get` with an offset."""
 
+LONGEST_NAME = 255
+"""Bytes of a file's name on most systems."""
+
 _RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
-_FILE_NAME = re.compile(r"""filename\*?\s*=\s*(?:(?:utf-8''([^;\s]+))|"((?:[^"\\]|\\.)*)"|([^;\s"]+))""", re.IGNORECASE)
+_FILE_NAME_EXTENDED = re.compile(r"\bfilename\*\s*=\s*(utf-8|iso-8859-1)'[^';\s]*'([^;\s]+)", re.IGNORECASE)
+_FILE_NAME = re.compile(r"""\bfilename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s"]+))""", re.IGNORECASE)
 _NAME_SAFE = "/!$&'()*+,;=@~"  # of a path, what needs no %: not the colon, which may end a scheme
 
 
@@ -39,9 +43,10 @@ class Listing(Protocol):
 
 
 class Range(NamedTuple):
-    """first byte, size of the whole (None: not said)."""
+    """first and last byte, size of the whole (None: not said)."""
 
     first: int | None
+    last: int | None
     size: int | None
 
 
@@ -85,6 +90,8 @@ class HTTPTalk(Exchange):
         offset: bytes to leave out at the beginning; nothing comes where the file ends there. Raises Unsupported where the
         server cannot, or the file has changed since this session last read it: begin anew then. NotFound, LoginFailed, Refused.
         """
+        if offset < 0:
+            raise UsageError("an offset is counted from the beginning of the file: it is not negative")
         target = self._named(name)
         packed = self.options.more.get("compressed") and not offset
         wanted = {"Accept-Encoding": CODINGS if packed else "identity"}
@@ -101,10 +108,13 @@ class HTTPTalk(Exchange):
             coded = head.headers.words("content-encoding") not in ([], ["identity"])
             if head.status != 206 or coded:
                 raise Unsupported("the server does not begin in the middle, or the file has changed", peer=target)
-            if _range(head).first != offset:
+            part = _range(head)
+            if part.first != offset or part.last is None or (part.size is not None and part.last != part.size - 1):
                 raise ProtocolError("the server sends another part than it was asked for", peer=target)
         else:
             yield from self._check(head, 300)
+            if head.status == 206 and not any(name.lower() == "range" for name in self._headers):
+                raise ProtocolError("the server sends another part than it was asked for", peer=target)
             self._remember(target, head)
         return self._flow(head)
 
@@ -117,7 +127,7 @@ class HTTPTalk(Exchange):
             own = (source or Source.of(data)).name
             if own is None:
                 raise UsageError("the URL is a folder: under which name? example: {example}", example=f"{target}name")
-            target = target.at(f"{target.place}{quote(own.rpartition('/')[2], safe='')}")
+            target = target.at(f"{target.place}{quote(own.rpartition('/')[2], safe='', errors='surrogateescape')}")
         return (yield from self._whole(Request("PUT", target, {}, Body(data))))
 
     # -- requests ------------------------------------------------------------------------------------------------------
@@ -197,7 +207,11 @@ class HTTPTalk(Exchange):
             raise UsageError("{method} cannot be a method of HTTP", method=repr(method[:40]))
         target = self.target
         if url is not None:
-            target = Target.parse(urljoin(url_of(target), url))
+            try:
+                whole = urljoin(url_of(target), url)
+            except ValueError:
+                raise AddressError("{url} is no URL", url=repr(url[:80])) from None
+            target = Target.parse(whole)
             if target.protocol != "http":
                 raise UsageError("{url} is not HTTP: use prise.open", url=target)
             if target.user is not None and not same_origin(target, self.target):
@@ -207,8 +221,10 @@ class HTTPTalk(Exchange):
             place += f"{'&' if '?' in place else '?'}{urlencode(params, doseq=True)}"
             target = target.at(f"{place}{hash_}{fragment}")
         asked = checked_headers(headers)
-        if not any(name.lower() == "accept-encoding" for name in asked):
-            asked["Accept-Encoding"] = CODINGS if method != "HEAD" else "identity"  # packed, its size would not be said
+        names = {name.lower() for name in (*self._headers, *asked)}
+        if "accept-encoding" not in names:
+            # Packed, its size would not be said to HEAD, and the middle of it could not be unpacked.
+            asked["Accept-Encoding"] = CODINGS if method != "HEAD" and "range" not in names else "identity"
         return Request(method, target, asked, body)
 
     def _whole(
@@ -219,7 +235,8 @@ class HTTPTalk(Exchange):
             yield from self._check(head, 400)
         assert self.response is not None
         assert self._wire is not None
-        decoder = Decoder(head.headers.words("content-encoding"))
+        codings = head.headers.words("content-encoding") if request.method != "HEAD" else []
+        decoder = Decoder(codings)
         pieces: builtins.list[bytes] = []
         size = 0
         while packed := (yield from self._wire.piece()):
@@ -288,13 +305,17 @@ class HTTPTalk(Exchange):
     def _file_name(self, head: Head) -> str | None:
         """From Content-Disposition (RFC 6266), else from the URL; never with a path."""
         assert self.response is not None
-        said = _FILE_NAME.search(head.headers.get("content-disposition", ""))
-        if said is not None:
-            name = unquote(said[1]) if said[1] else re.sub(r"\\(.)", r"\1", said[2] or said[3] or "")
+        said = head.headers.get("content-disposition", "")
+        extended, plain = _FILE_NAME_EXTENDED.search(said), _FILE_NAME.search(said)
+        if extended is not None:  # the plain one beside it is for old browsers
+            name = unquote(extended[2], extended[1], errors="replace")
+        elif plain is not None:
+            name = re.sub(r"\\(.)", r"\1", plain[1] or plain[2] or "")
         else:
             name = unquote(self.response.url.partition("?")[0].partition("#")[0].rpartition("/")[2])
         name = re.sub(r"[\x00-\x1f\x7f/\\]", "_", name.rpartition("/")[2])
-        return None if name in ("", ".", "..") else name[:255]
+        shortened = name.encode(errors="surrogateescape")[:LONGEST_NAME].decode(errors="ignore")
+        return None if shortened in ("", ".", "..") else shortened
 
     def _remember(self, target: Target, head: Head) -> None:
         tags, url, tag = self._tags, url_of(target), head.headers.get("etag", "")
@@ -308,9 +329,11 @@ class HTTPTalk(Exchange):
 def _range(head: Head) -> Range:
     match = _RANGE.fullmatch(head.headers.get("content-range", ""))
     if match is None:
-        return Range(None, None)
-    first, _, size = match.groups()
-    return Range(None if first is None else int(first), None if size == "*" else int(size))
+        return Range(None, None, None)
+    first, last, size = match.groups()
+    if first is None:
+        return Range(None, None, None if size == "*" else int(size))
+    return Range(int(first), int(last), None if size == "*" else int(size))
 
 
 def _nothing() -> Steps[None]:

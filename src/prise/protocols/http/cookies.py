@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from http.cookiejar import CookieJar
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Any
 
 from prise.protocols.http.message import Headers, Request
@@ -11,9 +11,32 @@ MOST_COOKIES = 1000
 """Of all servers. With more, all are forgotten: no server needs so many, and a hostile one sends them without end."""
 
 
+LONGEST_COOKIE = 4096
+"""Characters with all its attributes; of a longer one nothing is kept (RFC 6265 §6.1 asks for no more)."""
+
+
+class _Policy(DefaultCookiePolicy):
+    """The standard library's, and stricter about whom a server may set a cookie for.
+
+    Without a list of the domains that belong to many (.co.uk, github.io), it goes by what a name looks like: none for a name of
+    one label, none for .co.uk and the like.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(strict_domain=True, strict_ns_domain=self.DomainStrictNonDomain)
+
+    def set_ok_domain(self, cookie: Cookie, request: Any) -> bool:
+        # Taken for names, 10.0.0.1 would be under the same domain as 127.0.0.1, and all hosts without a dot under ".local".
+        host: str = request.host
+        alone = ":" in host or "." not in host or host.rpartition(".")[2].isdecimal()
+        if alone and cookie.domain_specified and cookie.domain.removeprefix(".") != host:
+            return False
+        return bool(super().set_ok_domain(cookie, request))
+
+
 class Cookies:
     def __init__(self) -> None:
-        self._jar = CookieJar()
+        self._jar = CookieJar(_Policy())
 
     def keep(self, request: Request, headers: Headers) -> None:
         """Those that an answer sets."""
@@ -40,8 +63,9 @@ class _Seen:
 
     def __init__(self, request: Request, headers: Headers | None = None) -> None:
         self.type = request.target.scheme
-        self.host = self.origin_req_host = request.host
-        self._url = f"{self.type}://{self.host}{request.path}"
+        self.host = request.target.host.lower()
+        self.origin_req_host = request.host
+        self._url = f"{self.type}://{request.host}{request.path}"
         self._headers = headers
         self.cookie: str | None = None
 
@@ -62,4 +86,6 @@ class _Seen:
         return self
 
     def get_all(self, name: str, default: Any = None) -> Any:
-        return self._headers.all(name) if self._headers is not None else default
+        if self._headers is None:
+            return default
+        return [value for value in self._headers.all(name) if len(value) <= LONGEST_COOKIE]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote, urljoin
 
 from prise.errors import (
     AddressError,
     ConnectionLost,
+    FrameError,
     LoginFailed,
     NotFound,
     ProtocolError,
@@ -48,9 +50,12 @@ MOST_SKIPPED = 64 * 1024
 SKIPPING = 3.0
 """Seconds for that."""
 
+MOST_LOGINS = 3
+"""Of one request: by another way, and with a new number (Digest). A server may ask for more without end."""
+
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
-_ELSEWHERE = ("accept", "accept-encoding", "accept-language", "content-type", "user-agent")
+_ELSEWHERE = ("accept", "accept-encoding", "accept-language", "content-type", "if-range", "range", "user-agent")
 """The headers that a redirect may take to another server: the caller's own may hold a key."""
 
 
@@ -67,7 +72,7 @@ class Exchange(Talk):
         super().__init__(target, options, **how)
         self.response: Response | None = None
         self._wire: HTTP1 | HTTP2 | None = None
-        self._at = target  # where the link leads
+        self._at: Target | None = target  # where the link leads; None where there is none
         self._tags: dict[str, str] = {}  # URL -> the version of the file that was read (ETag)
         self._authorization: Authorization | None = None
         self._cookies: Any = None  # made when a server sets one: its module takes 30 ms to import
@@ -76,15 +81,15 @@ class Exchange(Talk):
 
     def _link_to(self, target: Target) -> Steps[tuple[HTTP1 | HTTP2, bool]]:
         """What the next request goes over; True where it was used before."""
-        wire = self._wire
-        if wire is not None and same_origin(target, self._at):
+        wire, here = self._wire, self._at is not None and same_origin(target, self._at)
+        if wire is not None and here:
             try:
                 if (yield from wire.usable()):
                     return wire, True
-            except ConnectionLost:
-                pass  # it broke meanwhile
-        if wire is not None or not same_origin(target, self._at):
-            self._wire = None
+            except (ConnectionLost, FrameError):
+                pass  # it broke meanwhile, or what came unasked makes no sense
+        if wire is not None or not here:
+            self._wire = self._at = None
             self.agreed = yield Reconnect(target)
             self.encrypted = self.agreed is not None
         self._at = target
@@ -100,11 +105,9 @@ class Exchange(Talk):
         try:
             return (yield from wire.ask(sent))
         except ConnectionLost:
-            if not used or wire.answered or request.method not in _SAFE:
+            if not used or wire.answered or request.method not in _SAFE or not (sent.body is None or sent.body.ready):
                 raise
-        self._wire = None
         self.trace("*", "connecting again")
-        self.agreed = yield Reconnect(request.target)
         wire, _ = yield from self._link_to(request.target)
         return (yield from wire.ask(sent))
 
@@ -137,12 +140,18 @@ class Exchange(Talk):
     def _exchange(self, request: Request, follow: bool = True) -> Steps[Head]:
         """The answer that counts; its body is to be read. `response` is set."""
         history: list[str] = []
+        logins = 0
         self.response = None
         while True:
             head = yield from self._once(request)
+            body = request.body
             if "set-cookie" in head.headers:
                 self._keep_cookies(request, head)
-            if head.status == 401 and self._log_in(request, head):
+            if head.status == 401 and logins < MOST_LOGINS and self._log_in(request, head):
+                logins += 1
+                yield from self._skip()
+            elif head.status == 417 and body is not None and body.asks and body.ready:
+                body.asks = False  # RFC 9110 §10.1.1
                 yield from self._skip()
             elif follow and head.status in _REDIRECTS and "location" in head.headers:
                 yield from self._skip()
@@ -249,20 +258,20 @@ class Exchange(Talk):
 
     # -- what is not wanted --------------------------------------------------------------------------------------------
 
-    def _skip(self, most: int = MOST_SKIPPED) -> Steps[None]:
+    def _skip(self) -> Steps[None]:
         """Reads an answer's body away."""
-        yield from self._beginning(most)
+        yield from self._beginning(MOST_SKIPPED)
 
     def _beginning(self, most: int) -> Steps[bytes]:
         """At least `most` bytes of the body, if it has so many and they come soon."""
         assert self._wire is not None
         found = b""
-        begun = yield Now()
+        end = (yield Now()) + SKIPPING
         try:
-            while len(found) < most and (piece := (yield from self._wire.piece())):
-                found += piece
-                if (yield Now()) - begun > SKIPPING:
+            while len(found) < most and (yield from self._wire.comes(max(end - (yield Now()), 0.0))):
+                if not (piece := (yield from self._wire.piece())):
                     break
+                found += piece
         except (ConnectionLost, TooSlow):
             pass  # what it was about is known: the next request has a link of its own
         return found
@@ -308,7 +317,10 @@ def _harmless(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _is_here(host: str) -> bool:
     """Whether what is sent there does not leave this machine."""
-    return host.lower() == "localhost" or host == "::1" or host.startswith("127.")
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _phrase(status: int) -> str:

@@ -73,11 +73,11 @@ class HTTP1:
             head.append("Transfer-Encoding: chunked" if body.size is None else f"Content-Length: {body.size}")
         elif request.method in ("POST", "PUT", "PATCH"):
             head.append("Content-Length: 0")
-        asks_first = body is not None and (not body.again or body.size is None or body.size > LARGE)
+        asks_first = body is not None and _asks_first(body)
         if asks_first:
             head.append("Expect: 100-continue")
         self._trace(">", head)
-        data = "\r\n".join([*head, "", ""]).encode()
+        data = "\r\n".join([*head, "", ""]).encode(errors="surrogateescape")  # a realm, a cookie: as it came
         lost: ConnectionLost | None = None
         early: Head | None = None
         try:
@@ -85,11 +85,9 @@ class HTTP1:
                 yield data
             elif asks_first:
                 yield data
-                early = yield from self._answer_before_body(request)
-                if early is None:
-                    yield from self._send(b"", body)
+                early = (yield from self._early(PATIENCE)) or (yield from self._send(b"", body))
             else:
-                yield from self._send(data, body)
+                early = yield from self._send(data, body)
         except ConnectionLost as error:
             lost, self._keep = error, False  # it may have said why before it closed
         try:
@@ -105,36 +103,44 @@ class HTTP1:
         self._frame(request, answer)
         return answer
 
-    def _answer_before_body(self, request: Request) -> Steps[Head | None]:
-        """The final answer of a server that does not want the body; None where it is to be sent."""
-        data = yield Receive(PATIENCE)
-        if data is None:
+    def _early(self, seconds: float) -> Steps[Head | None]:
+        """The final answer of a server that does not wait for the body; None where there is none within these seconds, or it
+        says to go on (1xx), which may come late, and unasked."""
+        if not (yield from self._input(seconds)):
             return None
-        self._put_back(data)
         head = yield from self._head()
         if head.status < 200:
             return None
         self._keep = False  # whether the server still waits for the body, it alone knows
         return head
 
-    def _send(self, head: bytes, body: Body) -> Steps[None]:
-        """The head's bytes with the body's; stops where the server answers before it has all."""
+    def _send(self, head: bytes, body: Body) -> Steps[Head | None]:
+        """The head's bytes with the body's; stops, and gives the answer, where the server answers before it has all."""
         chunked = body.size is None
         first = True
         for piece in body:
-            if not first and (data := (yield Receive(0.0))) is not None:
-                self._put_back(data)
-                self._keep = False
-                return
+            if not first and (early := (yield from self._early(0.0))) is not None:
+                return early
             yield head + (b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             first, head = False, b""
         if chunked or head:
             yield head + (b"0\r\n\r\n" if chunked else b"")
+        return None
 
-    def _put_back(self, data: bytes) -> None:
+    def comes(self, seconds: float) -> Steps[bool]:
+        """Whether more of the body, or its end, is here within these seconds."""
+        return self._form == "nothing" or (yield from self._input(seconds))
+
+    def _input(self, seconds: float) -> Steps[bool]:
+        if self._reader.pending:
+            return True
+        data = yield Receive(seconds)
+        if data is None:
+            return False
         if not data:
             self._reader.ended = True
         self._reader.put_back(data)
+        return True
 
     # -- the answer ----------------------------------------------------------------------------------------------------
 
@@ -143,6 +149,8 @@ class HTTP1:
         match = _STATUS.fullmatch(line)
         if match is None:
             raise ProtocolError("this is no answer of HTTP/1: {line!r}", line=cleaned(line[:80]))
+        if match.group(2) == "101":
+            raise ProtocolError("the server goes over to another protocol, which nobody asked for")
         self.answered = True
         lines: list[tuple[str, str]] = []
         size = 0
@@ -172,6 +180,8 @@ class HTTP1:
         self._keep = self._keep and ("close" not in said if head.version == "1.1" else "keep-alive" in said)
         self._left, self._first_chunk = 0, True
         codings, lengths = head.headers.words("transfer-encoding"), set(head.headers.words("content-length"))
+        if (not codings and "transfer-encoding" in head.headers) or (not lengths and "content-length" in head.headers):
+            raise ProtocolError("the answer says neither how its body comes nor that it has none")
         if request.method == "HEAD" or head.status in (204, 304):
             self._form = "nothing"
         elif codings:
@@ -238,6 +248,12 @@ class HTTP1:
         if self._talk.options.trace is not None:
             for line in lines:
                 self._talk.trace(direction, shown(line))
+
+
+def _asks_first(body: Body) -> bool:
+    """Whether the server is asked if it wants this."""
+    large = body.size is None or body.size > LARGE
+    return body.asks and body.size != 0 and (large or not body.again)
 
 
 def shown(line: str) -> str:

@@ -30,7 +30,9 @@ BLOCK = 64 * 1024
 LONGEST_TAG = 1024 * 1024
 """Characters of what html.parser cannot finish: one tag, comment or script."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNFIT = re.compile(
+    r"[\x00-\x1f\x7f]|(?:\A|/)\.\.?(?:/|\Z)"
+)  # a name that would lead out where somebody saves it (..%2F)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NGINX_DATE = re.compile(
     r"(\d\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d)"
@@ -81,7 +83,10 @@ class Page:
     def _parse(self) -> Iterator[Entry]:
         text, self._waiting, self._size = "".join(self._waiting), [], 0
         for start in range(0, len(text), BLOCK):
-            self._parser.feed(text[start : start + BLOCK])
+            try:
+                self._parser.feed(text[start : start + BLOCK])
+            except AssertionError:  # html.parser's, for a marked section that is none: <![x y
+                raise ProtocolError("the page is no HTML", operation="list") from None
             if len(self._parser.rawdata) > LONGEST_TAG:
                 raise ProtocolError("a tag of the page has no end", operation="list")
             yield from self._entries()
@@ -96,7 +101,7 @@ class Page:
                 raise MessageTooLarge("the page has more than {limit} links", operation="list", limit=MOST_NAMES)
             self._known.add(path)
             name = self._name(path)
-            if name and not _CONTROL.search(name):
+            if name and not _UNFIT.search(name):
                 yield _entry(name, about)
 
 
@@ -190,7 +195,7 @@ class JSONListing:
         href = said.get("url", f"./{quote(said['name'], safe='')}{'/' if folder else ''}")
         path = None if href is None else self._path_of(href)
         name = None if path is None else self._name(path)
-        if not name or _CONTROL.search(name):
+        if not name or _UNFIT.search(name):
             return None
         size = said.get("size")
         kind = said.get("media_type")
@@ -214,6 +219,6 @@ def _date(text: Any) -> datetime | None:
 
         try:
             date = parsedate_to_datetime(text)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
     return date if date.tzinfo is not None else None

@@ -59,7 +59,9 @@ class Basic(Authorization):
     def header(self, method: str, path: str) -> str:
         if ":" in self._login.user:
             raise UsageError("a user's name with a colon cannot log in by Basic (RFC 7617)")
-        return "Basic " + b64encode(f"{self._login.user}:{self._login.password}".encode()).decode()
+        return (
+            "Basic " + b64encode(f"{self._login.user}:{self._login.password}".encode(errors="surrogateescape")).decode()
+        )
 
 
 class Bearer(Authorization):
@@ -91,7 +93,9 @@ class Digest(Authorization):
     def _hash(self, *parts: str) -> str:
         import hashlib
 
-        return hashlib.new(self._algorithm, ":".join(parts).encode(), usedforsecurity=False).hexdigest()
+        return hashlib.new(
+            self._algorithm, ":".join(parts).encode(errors="surrogateescape"), usedforsecurity=False
+        ).hexdigest()
 
     def header(self, method: str, path: str) -> str:
         details, user = self._details, self._login.user

@@ -11,12 +11,13 @@ from urllib.parse import quote
 
 from prise.errors import UsageError
 from prise.protocols.http.body import Body
-from prise.protocols.target import Target, refuse_line_ends
+from prise.protocols.target import Target
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header's name, a method: token (RFC 9110 §5.6.2)."""
 
 _CHARSET = re.compile(r"""charset\s*=\s*"?([\w.:-]+)""", re.IGNORECASE)
+_FORBIDDEN = re.compile(r"[\r\n\0\ud800-\udc7f\udd00-\udfff]")
 _OURS = ("content-length", "transfer-encoding", "connection", "expect", "te", "upgrade")
 RESERVED = "%/:?[]@!$&'()*+,;=~"  # what a URL's place may hold as it is
 
@@ -68,18 +69,23 @@ class Request:
     def path(self) -> str:
         """The path and query, in ASCII, as a request says it (RFC 9112 §3.2.1)."""
         place, _, _fragment = self.target.place.partition("#")
-        return "/" + quote(place, safe=RESERVED)
+        return "/" + quote(place, safe=RESERVED, errors="surrogateescape")
 
     @property
     def host(self) -> str:
-        """What Host says: the URL's host, unless the caller names another one."""
+        """What Host says: the URL's host, unless the caller names another one. Raises UsageError for what is no name."""
         for said, value in self.headers.items():
             if said.lower() == "host":
                 return value
         target = self.target
-        name = f"[{target.host}]" if ":" in target.host else target.host
-        if not name.isascii():
-            name = name.encode("idna").decode()
+        name = target.host
+        if ":" in name:
+            name = f"[{name.partition('%')[0]}]"  # the zone is of this machine alone (RFC 6874 §1)
+        elif not name.isascii():
+            try:
+                name = name.encode("idna").decode()
+            except UnicodeError:
+                raise UsageError("{host} cannot be the name of a host", peer=target, host=repr(name[:80])) from None
         return name if target.port == (443 if target.tls else 80) else f"{name}:{target.port}"
 
 
@@ -120,12 +126,15 @@ class Response:
         named = _CHARSET.search(self.headers.get("content-type", ""))
         try:
             return self.content.decode(named.group(1) if named else "utf-8", errors="replace")
-        except LookupError:
+        except (LookupError, UnicodeError):  # none for text, or one that cannot replace
             return self.content.decode(errors="replace")
 
     def json(self) -> Any:
         """The body as JSON. Raises ValueError for what is none."""
-        return json.loads(self.content)
+        try:
+            return json.loads(self.content)
+        except RecursionError:
+            raise ValueError("this JSON is nested too deeply") from None
 
 
 def url_of(target: Target) -> str:
@@ -146,5 +155,9 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
             raise UsageError("the header {name} is written by prise itself", name=name)
         if not NAME.fullmatch(name):
             raise UsageError("{name} cannot be the name of a header", name=repr(name[:80]))
-        refuse_line_ends(**{name: value})
+        if _FORBIDDEN.search(value):  # it may be a secret, read from a file with the line's end: it is not shown
+            raise UsageError(
+                "the header {name} cannot hold line ends, NUL, or half of a surrogate pair (U+D800 to U+DFFF)",
+                name=name,
+            )
     return dict(headers or {})
