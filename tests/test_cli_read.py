@@ -31,6 +31,7 @@ def test_mistakes_have_their_exit_codes(gophernicus: Gophernicus) -> None:
         (gophernicus.url("9/data.bin"), 2, "prise get"),
         (gophernicus.url("1/none"), 1, "none"),
         ("gopher://127.0.0.1:1/", 4, "refused"),
+        (gophernicus.url("7/cgi-bin/search"), 2, "wants words"),
         ("telnet://example.org/", 2, "nothing to read"),
         ("example.org", 2, "URL"),
     ):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,7 +26,7 @@ from real_servers.dovecot import Dovecot
 from real_servers.gophernicus import Gophernicus
 
 PATIENCE = 20.0
-DOWN, LEFT, ESCAPE, CTRL_C = "\x1b[B", "\x1b[D", "\x1b", "\x03"
+DOWN, LEFT, ESCAPE, CTRL_C, UNDO = "\x1b[B", "\x1b[D", "\x1b", "\x03", "\x1f"
 
 
 class Person:
@@ -169,6 +171,20 @@ def test_a_password_is_asked_for_on_the_screen_and_not_shown(gophernicus: Gopher
                 await person.until(lambda: person.screen._asked is None and not person.reader.busy)
                 assert "nonsense" not in "".join(person.lines)
             await person.sees("for the screen")
+            person.press(f"/{UNDO}")
+            await person.sees("find:")
+            assert person.screen.buffer.text == ""  # the password does not come back
+            person.press(CTRL_C)
+
+    asyncio.run(main())
+
+
+def test_sigterm_ends_it_and_leaves_the_terminal_as_it_was(gophernicus: Gophernicus) -> None:
+    async def main() -> None:
+        async with person_at(gophernicus.url()) as person:
+            await person.sees("q quits")
+            os.kill(os.getpid(), signal.SIGTERM)
+            await person.until(lambda: person.screen.app.is_done)
 
     asyncio.run(main())
 

@@ -39,7 +39,7 @@ COMMANDS = (
 )
 """What the keys do."""
 
-WHILE_BUSY = frozenset(("cancel", "quit", "down", "up", "page_down", "page_up", "home"))
+WHILE_BUSY = frozenset(("cancel", "quit", "down", "up", "page_down", "page_up", "home", "end"))
 """What can be done while something is being fetched."""
 
 NAMES = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from email import message_from_bytes
+from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
 from itertools import islice
@@ -22,6 +23,8 @@ MOST_PARTS = 200
 MOST_HEADERS = 500
 LONGEST_HEADER = 8000
 """Characters of one that are looked at: to decode it takes the square of its length."""
+MOST_WORK = 20_000_000
+"""Lines times multiparts, for the parser compares each line with the boundaries of all that it is in. It takes two seconds."""
 
 _FOLD = re.compile(r"[\r\n]+[ \t]*")
 
@@ -47,10 +50,12 @@ class Letter:
 
 def read(data: bytes) -> Letter:
     """Never raises: what is no message is a text without a header."""
+    if data.count(b"\n") * data.lower().count(b"multipart/") > MOST_WORK:
+        return Letter(text=text(data))
     try:
         message = message_from_bytes(data)
         letter = _letter(message)
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError, MessageError):
         # What the package raises for messages that are nested too deep or broken in new ways is not documented.
         return Letter(text=text(data))
     if not letter.full:
@@ -70,6 +75,8 @@ def text(data: bytes, charset: str | None = None) -> str:
 
 
 def _lines(text: str) -> str:
+    # Some charsets (UTF-7) can name half of a surrogate pair, which no terminal and no file name can.
+    text = text.encode(errors="replace").decode()
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -93,15 +100,17 @@ def header(raw: str) -> str:
         return line
     try:
         parts = decode_header(line)
-    except ValueError:  # broken base64
+    except (MessageError, ValueError):  # broken base64
         return line
     return "".join(part if isinstance(part, str) else text(part, charset) for part, charset in parts)
 
 
 def _collect(part: Message, texts: list[str], attachments: list[Attachment], left: list[int]) -> None:
-    if left[0] <= 0:
-        return
     left[0] -= 1
+    if left[0] < 0:
+        if left[0] == -1:
+            texts.append("[...]")
+        return
     for name in ("Content-Type", "Content-Disposition", "Content-Transfer-Encoding"):
         if len(str(part.get(name, ""))) > LONGEST_HEADER:
             del part[name]

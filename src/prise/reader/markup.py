@@ -36,7 +36,7 @@ _PLAIN = (
 _BLOCKS = _SPACED.union(_PLAIN, ("li", "main", "nav", "section", "tr"))
 _SPACE = re.compile(r"\s+")
 _TAG = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9:-]*)([^>]*)")
-_CLOSING = {name: re.compile(f"</{name}[^>]*>", re.IGNORECASE) for name in _SKIPPED}
+_CLOSING = {name: re.compile(f"</{name}", re.IGNORECASE) for name in _SKIPPED}
 _ATTRIBUTE = re.compile(r"""\b(href|alt)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""", re.IGNORECASE)
 
 
@@ -45,7 +45,7 @@ def text_of(html: str) -> str:
     reading = _Reading()
     for tag, text in _pieces(html[:MOST_MARKUP]):
         if not tag:
-            reading.text(unescape(text))
+            reading.text(_unescaped(text))
         elif tag.startswith("/"):
             reading.end(tag[1:])
         else:
@@ -80,9 +80,10 @@ def _pieces(html: str) -> Iterator[tuple[str, str]]:
         name = tag[1].lower()
         if name in _SKIPPED:
             close = _CLOSING[name].search(html, at)
-            if close is None:
+            end = -1 if close is None else html.find(">", close.end())
+            if end < 0:
                 return
-            at = close.end()
+            at = end + 1
         else:
             yield name, tag[2]
     yield "", html[at:]
@@ -185,5 +186,12 @@ class _Reading:
 def _attribute(attributes: str, name: str) -> str:
     for match in _ATTRIBUTE.finditer(attributes):
         if match[1].lower() == name:
-            return _SPACE.sub(" ", unescape(match[2].strip("\"'"))).strip()
+            return _SPACE.sub(" ", _unescaped(match[2].strip("\"'"))).strip()
     return ""
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return unescape(text)
+    except ValueError:
+        return text  # &#9999...; with more digits than Python makes a number of

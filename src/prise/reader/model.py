@@ -7,7 +7,7 @@ keys are handled. An error never ends the reader: it is told in the line below.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from prise.reader.commands import COMMANDS, NAMES, WHILE_BUSY
 from prise.reader.pages import ListPage, Page, TextPage, attachments_of, page_of
 from prise.reader.places import Place, elsewhere, file_name
 from prise.reader.rows import flat
-from prise.reader.servers import Servers, Thing
+from prise.reader.servers import Servers, Thing, written
 
 MOST_PAGES = 50
 """Pages to go back to; the first always stays."""
@@ -69,7 +69,7 @@ class Reader:
         if self.busy and method not in WHILE_BUSY:
             self.cancel()
         self.message = ""
-        getattr(self, method)()
+        self._tell_errors(getattr(self, method))
 
     # -- looking around ------------------------------------------------------------------------------------------------
 
@@ -99,7 +99,8 @@ class Reader:
 
     def _find(self, words: str | None) -> None:
         self._words = words or self._words
-        self.find_next()
+        if words is not None and self._words:  # else it was left, and is not asked again
+            self.find_next()
 
     def find_next(self) -> None:
         if not self._words:
@@ -145,11 +146,7 @@ class Reader:
 
     def _leave_for(self, url: str, ask: bool) -> None:
         """ask: it was a link, and a link may say one thing and lead to another."""
-        try:
-            place = elsewhere(url)
-        except PriseError as error:
-            self.message = error.sentence(_)
-            return
+        place = elsewhere(url)
         if place is None:
             self.message = _("this reader cannot go to {url}").format(url=url)
         elif ask:
@@ -175,10 +172,14 @@ class Reader:
             self._ask_words(place)
             return
 
-        def look() -> tuple[Thing | None, Page | None]:
-            found = self.servers.look(place)
-            # Taking a message apart may take time as well.
-            return found if isinstance(found, Thing) else None, page_of(place, found)
+        columns, lines = self.page.columns, self.page.lines
+
+        def look(turn: int) -> tuple[Thing | None, Page | None]:
+            found = self.servers.look(place, turn)
+            page = page_of(place, found)
+            if page is not None:
+                page.draw(columns, lines)  # to wrap a long text takes time, as taking a message apart does
+            return found if isinstance(found, Thing) else None, page
 
         def show(result: tuple[Thing | None, Page | None]) -> None:
             thing, page = result
@@ -211,14 +212,17 @@ class Reader:
         page, place = self.page, self.page.place
         if place is None or place.kind == "attachment" or (isinstance(page, ListPage) and page.held is not None):
             return
+        if place.kind == "search" and place.words is None:
+            self._ask_words(place)
+            return
 
-        def replace(new: Page | None) -> None:
+        def renew(new: Page | None) -> None:
             if new is not None and page in self.pages:
                 new.lines, new.columns = page.lines, page.columns
                 new.go(page.selected if isinstance(page, ListPage) else page.top)
                 self.pages[self.pages.index(page)] = new
 
-        self._begin(_("fetching"), lambda: page_of(place, self.servers.look(place)), replace)
+        self._begin(_("fetching"), lambda turn: page_of(place, self.servers.look(place, turn)), renew)
 
     def _more(self) -> None:
         """The next portion of a list, at its end."""
@@ -226,7 +230,7 @@ class Reader:
         if self.busy or not isinstance(page, ListPage) or page.more is None or not page.at_end or page.place is None:
             return
         place, more = page.place, page.more
-        self._begin(_("fetching more"), lambda: self.servers.portion(place, more), page.extend)
+        self._begin(_("fetching more"), lambda turn: self.servers.portion(place, more, turn), page.extend)
 
     def attachments(self) -> None:
         page = self.page
@@ -246,7 +250,9 @@ class Reader:
             self._ask_file(page.place, page.thing)
         elif isinstance(page, ListPage) and page.attachment is not None:
             held = page.attachment
-            self._ask_file(page.place, Thing(held.data, held.kind, held.name or f"{page.selected + 1}"))
+            self._ask_file(
+                replace(page.place, kind="attachment"), Thing(held.data, held.kind, held.name or f"{page.selected + 1}")
+            )
         elif isinstance(page, ListPage) and page.entry is not None:
             if page.entry.url is not None or page.entry.opens:
                 self.message = _("only what is here, and no list, can be saved")
@@ -274,10 +280,11 @@ class Reader:
             self._write(place, thing, path)
 
     def _write(self, place: Place, thing: Thing | None, path: Path) -> None:
-        def write() -> int:
-            if thing is not None and thing.whole:
-                return path.write_bytes(thing.data)
-            return self.servers.save(place, path)
+        def write(turn: int) -> int:
+            if thing is None or not thing.whole:
+                return self.servers.save(place, path, turn)
+            with written(path) as file:
+                return file.write(thing.data)
 
         def tell(size: int) -> None:
             self.message = _("{path}: {size} saved").format(path=path, size=amount(size))
@@ -286,9 +293,10 @@ class Reader:
 
     # -- work and questions --------------------------------------------------------------------------------------------
 
-    def _begin(self, label: str, job: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def _begin(self, label: str, job: Callable[[int], Any], then: Callable[[Any], None]) -> None:
+        """job: gets the turn of the servers in which it was begun, for its thread may come to run when that is over."""
         self._job += 1
-        number = self._job
+        number, turn = self._job, self.servers.turn
         self.busy = label
 
         def finish(result: Any, error: Exception | None) -> None:
@@ -296,15 +304,11 @@ class Reader:
                 return  # it was given up
             self.busy = ""
             if error is None:
-                then(result)
-            elif isinstance(error, PriseError):
-                self.message = error.sentence(_)
-            elif isinstance(error, OSError):
-                self.message = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+                self._tell_errors(lambda: then(result))
             else:
-                self.message = f"{type(error).__name__}: {error}"
+                self.message = told(error)
 
-        self._run(job, finish)
+        self._run(lambda: job(turn), finish)
 
     def _ask(self, question: Question) -> None:
         self.question = question
@@ -314,7 +318,13 @@ class Reader:
         question, self.question = self.question, None
         if question is not None:
             self.message = ""
-            question.then(text)
+            self._tell_errors(lambda: question.then(text))
+
+    def _tell_errors(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:
+            self.message = told(error)
 
     def cancel(self) -> None:
         if self.busy:
@@ -328,6 +338,15 @@ class Reader:
     def quit(self) -> None:
         self.ended = True
         self.cancel()
+
+
+def told(error: Exception) -> str:
+    """An error in a sentence for people."""
+    if isinstance(error, PriseError):
+        return error.sentence(_)
+    if isinstance(error, OSError):
+        return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    return f"{type(error).__name__}: {error}"
 
 
 def said_yes(answer: str | None) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -20,6 +21,8 @@ from prise.reader.servers import Thing
 SELECTED = "selected"
 FOUND = "found"
 
+_CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
+
 
 class Page(ABC):
     """place: what is shown; None for what is nowhere (the help)."""
@@ -27,7 +30,7 @@ class Page(ABC):
     def __init__(self, place: Place | None) -> None:
         self.place = place
         self.top = 0
-        self.lines = 24
+        self.lines = 1  # until it is drawn
         self.columns = 80
         self._hit = -1  # the row that was found
 
@@ -66,10 +69,10 @@ class Page(ABC):
         """Moves the window."""
         self.top = max(0, min(self.top + rows, self.count - self.lines))
 
-    def find(self, words: str, begin: int | None = None) -> bool:
+    def find(self, words: str) -> bool:
         """Goes to the next row with these words, whatever their case; behind the end it begins anew."""
         count, wanted = self.count, words.casefold()
-        begin = self._here + 1 if begin is None else begin
+        begin = self._here + 1
         for number in (*range(begin, count), *range(min(begin, count))):
             if wanted in self.row(number).text.casefold():
                 self._hit = number
@@ -108,6 +111,12 @@ class ListPage(Page):
     def at_end(self) -> bool:
         return self.selected >= len(self.entries) - 1 or self.top + self.lines >= len(self.entries)
 
+    def draw(self, columns: int, lines: int) -> list[Row]:
+        if self.lines > lines and not self._beyond(self.selected):
+            self.lines = lines  # in a lower window, what is selected stays in sight
+            self.scroll(self._beyond(self.selected))
+        return super().draw(columns, lines)
+
     def extend(self, portion: Portion) -> None:
         self.entries += portion.entries
         self.more = portion.more
@@ -124,11 +133,12 @@ class ListPage(Page):
     @property
     def position(self) -> str:
         if not self.entries:
-            return "0"
+            return "0+" if self.more is not None else "0"
         return f"{self.selected + 1}/{len(self.entries)}{'+' if self.more is not None else ''}"
 
     def move(self, step: int) -> None:
-        number = self._next(self.selected + step, step)
+        ahead = self._beyond(self.selected) * step > 0  # the first one, below a long text
+        number = self._next(self.selected if ahead else self.selected + step, step)
         # A long text between two things that can be selected is to be seen, too.
         if number is None or abs(self._beyond(number)) > self.lines // 2:
             self.scroll(step * max(1, self.lines // 2))
@@ -193,6 +203,7 @@ class TextPage(Page):
     @property
     def rows(self) -> list[Row]:
         if self._rows is None or self._rows[0] != self.columns:
+            self._hit = -1  # that row is another one now
             self._rows = self.columns, wrapped(self.whole(), self.columns)
         return self._rows[1]
 
@@ -245,7 +256,8 @@ def page_of(place: Place, found: Portion | Thing) -> Page | None:
     kind = (found.kind or "").partition(";")[0].lower()
     if place.kind in LETTERS or kind == "message/rfc822":
         return TextPage(place, letter=mail.read(found.data), thing=found)
-    text = mail.text(found.data)
+    charset = _CHARSET.search(found.kind or "")
+    text = mail.text(found.data, charset[1] if charset else None)
     if kind in ("text/html", "application/xhtml+xml") or (place.kind == "page" and "<" in text):
         text = text_of(text)
     return TextPage(place, text, thing=found)

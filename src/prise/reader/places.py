@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
+from prise.cli.texts import visible
 from prise.errors import UsageError
 from prise.protocols.entry import Entry
 from prise.protocols.target import SCHEMES, Target, decoded
@@ -21,6 +22,9 @@ EITHER = frozenset(("link", "other"))
 """Kinds that may turn out to be a list."""
 UNREADABLE = frozenset(("info", "error"))
 """Kinds of entries that are lines to read, and lead nowhere."""
+
+LONGEST_NAME = 200
+"""Bytes of a file's name; systems take 255, and something may be put behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +52,19 @@ class Place:
         if self.name is None or (self.name, self.target.protocol) == ("", "nntp"):
             return str(self.target)
         if self.target.protocol == "imap" and ";UID=" not in self.name:
-            return str(self.target.at(quote(self.name, safe="")))
+            return str(self.target.at(_quoted(self.name)))
         if self.target.protocol == "imap":
             return str(self.target.at(self.name))
-        words = "" if self.words is None else f"%09{quote(self.words)}"
-        path = self.name
-        if self.target.protocol == "http":
-            path = path[1:] if path.startswith("/") else decoded(_folder(self.target)) + path
-        return str(self.target.at(quote(path.encode(errors="surrogateescape"), safe="/:@!$&'()*+,=-._~") + words))
+        words = "" if self.words is None else f"%09{_quoted(self.words)}"
+        path, folder = self.name, ""
+        if self.target.protocol == "http" and path.startswith("/"):
+            path = path[1:]
+        elif self.target.protocol == "http":
+            folder = _folder(self.target)
+        return str(self.target.at(folder + _quoted(path, "/:@!$&'()*+,=-._~") + words))
 
     def below(self, entry: Entry) -> Place:
-        """Where an entry of this list leads, on the same server."""
+        """Where an entry of this list leads, on the same server. Raises AddressError."""
         name, kind = entry.name, entry.kind
         match self.target.protocol:
             case "ftp":
@@ -67,7 +73,7 @@ class Place:
             case "nntp" if kind == "article":
                 name = f"{self.group}/{name}"
             case "imap" if kind == "message":
-                name = f"{quote(self.mailbox, safe='')}/;UID={name}"
+                name = f"{_quoted(self.mailbox)}/;UID={name}"
         return Place(self.target, name, kind, entry.title or entry.name)
 
     def searching(self, words: str) -> Place:
@@ -107,11 +113,21 @@ def elsewhere(url: str) -> Place | None:
 def file_name(place: Place, said: str | None = None) -> str:
     """What a file of it might be called; never a path. said: by the server or the sender."""
     name = said or (place.name if place.name is not None else unquote(place.target.place)) or place.title
-    name = name.rstrip("/").rpartition("/")[2].rpartition("\\")[2].removeprefix(";UID=")
-    name = "".join("_" if ord(character) < 32 or ord(character) == 127 else character for character in name).lstrip(".")
+    name = name.rstrip("/").rpartition("/")[2].rpartition("\\")[2].removeprefix(";UID=").removeprefix("uid:")
+    # It is shown where it can be changed, and what turns the order of its characters round would hide the `.exe`.
+    name = "".join("_" if _is_odd(character) else character for character in name).lstrip(".~ ")
     if place.kind in LETTERS and "." not in name:
         name += ".eml"
-    return name[:200] or "file"
+    stem, dot, ending = name.rpartition(".")
+    if len(ending) > 20:
+        stem, dot, ending = name, "", ""
+    while len((stem + dot + ending).encode()) > LONGEST_NAME:
+        stem = stem[:-1]
+    return stem + dot + ending or "file"
+
+
+def _is_odd(character: str) -> bool:
+    return character < " " or "\ud800" <= character <= "\udfff" or visible(character) != character
 
 
 def _kind_of(target: Target) -> str:
@@ -136,5 +152,14 @@ def _kind_of(target: Target) -> str:
     return "folder" if place.endswith("/") or not place else "file"
 
 
+def _quoted(text: str, safe: str = "") -> str:
+    """Percent-encoded; bytes that are no UTF-8 as they came (PEP 383)."""
+    try:
+        return quote(text.encode(errors="surrogateescape"), safe=safe)
+    except UnicodeEncodeError:  # another half of a surrogate pair
+        return quote(text.encode(errors="replace"), safe=safe)
+
+
 def _folder(target: Target) -> str:
+    """What the names of a list are relative to, percent-encoded."""
     return target.place.partition("?")[0].rpartition("/")[0] + "/" if "/" in target.place else ""

@@ -13,6 +13,8 @@ from prise.reader.servers import Servers
 
 def show(servers: Servers, place: Place, write: Callable[[str], None]) -> None:
     """Writes line by line; long lists portion by portion. Raises what the session does, and UsageError for what is no text."""
+    if place.kind == "search" and place.words is None:
+        raise UsageError("a search wants words: {example}", example=f"prise read {place.url}%09words")
     page = page_of(place, servers.look(place))
     if isinstance(page, TextPage):
         for line in page.whole():

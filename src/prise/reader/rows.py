@@ -35,6 +35,8 @@ SORTS = {
 
 FROM = 22
 """Columns of who wrote a message."""
+LONGEST_AUTHOR = 200
+"""Characters of it that are looked at: comments in comments cost the parser a call each, and Python has a limit."""
 
 
 class Row(NamedTuple):
@@ -71,7 +73,8 @@ def _letter_row(entry: Entry) -> Row:
     marks = "".join(mark for flag, mark in (("\\Flagged", "!"), ("\\Answered", "r")) if flags and flag in flags)
     who = fitted(flat(author(str(entry.facts.get("from") or ""))), FROM)
     # Without a date it is known by its number.
-    when = date(entry.modified) or (f"#{entry.name}" if entry.name.isdecimal() else "")
+    number = str(entry.facts.get("number", entry.name))
+    when = date(entry.modified) or (f"#{number}" if number.isdecimal() else "")
     size = "" if entry.title or entry.size is None else amount(entry.size)
     return Row(
         flat(f"{'N' if unread else ' '}{marks:1} {when:16}  {who}  {entry.title or size}"), "bold" if unread else ""
@@ -84,6 +87,7 @@ def _where(entry: Entry) -> str:
 
 def author(text: str) -> str:
     """The name of who wrote; the address where there is no name."""
+    text = text[:LONGEST_AUTHOR]
     name, address = parseaddr(text.partition(",")[0] if "<" in text.partition(",")[0] else text)
     return name or address or text
 

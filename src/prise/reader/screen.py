@@ -5,7 +5,9 @@ What takes time is done in a thread that does not keep the program alive, so tha
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,6 +16,7 @@ from typing import Any
 
 from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -36,12 +39,16 @@ from prise.cli.texts import amount
 from prise.locale import translate as _
 from prise.reader.commands import COMMANDS
 from prise.reader.model import Finish, Question, Reader
-from prise.reader.pages import SELECTED, Page
+from prise.reader.pages import Page
 from prise.reader.rows import fitted, flat
 from prise.reader.servers import Servers
 
 WHEEL = 3
 """Rows for a turn of the mouse wheel."""
+MOST_MARKS = 10
+"""Characters for each column: letters with accents of their own, one above the other."""
+KEY_TIME = 0.1
+"""Seconds after Escape in which the rest of an arrow key's sequence may come."""
 MOST_TOLD = 4
 """Rows of what is told or asked below the page."""
 
@@ -63,6 +70,7 @@ class Screen:
     def __init__(self, servers: Servers, page: Page) -> None:
         self.reader = Reader(servers, page, self._run)
         self.buffer = Buffer(multiline=False)
+        self._terminated = False
         self._asked: Question | None = None  # the question that the buffer holds the answer of
         self.app = self._application()
         servers.ask = self._ask_login
@@ -71,12 +79,21 @@ class Screen:
     def run(self) -> None:
         """Until the person leaves."""
         self.app.run(pre_run=self._begin)
+        if self._terminated:  # the terminal is as it was
+            signal.raise_signal(signal.SIGTERM)
 
     def _begin(self) -> None:
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # not on this system, or not the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminate)
         place = self.reader.page.place
         if place is not None and place.kind == "search" and place.words is None:
             self.reader.search()
             self._follow()
+
+    def _terminate(self) -> None:
+        self._terminated = True
+        self.reader.quit()
+        self._follow()
 
     # -- what it looks like --------------------------------------------------------------------------------------------
 
@@ -103,7 +120,7 @@ class Screen:
                 ConditionalContainer(self._line, asking),
             ]
         )
-        return Application(
+        application: Application[None] = Application(
             Layout(root, focused_element=self._body),
             key_bindings=self._bindings(asking),
             style=STYLE,
@@ -111,6 +128,8 @@ class Screen:
             mouse_support=True,
             color_depth=ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else None,
         )
+        application.ttimeoutlen = application.timeoutlen = KEY_TIME
+        return application
 
     def _status(self) -> StyleAndTextTuples:
         return [("class:status", f" {self.reader.status}")]
@@ -159,8 +178,8 @@ class Screen:
         question = self.reader.question
         if question is not self._asked:
             self._asked = question
-            self.buffer.text = question.text if question is not None else ""
-            self.buffer.cursor_position = len(self.buffer.text)
+            # Anew, so that nothing brings back the last answer, which may have been a password.
+            self.buffer.reset(Document(question.text if question is not None else ""))
             self.app.layout.focus(self._body if question is None else self._line)
         if self.reader.ended and self.app.is_running and not self.app.is_done:
             self.app.exit()
@@ -236,7 +255,7 @@ class Area(UIControl):
         def line(number: int) -> StyleAndTextTuples:
             row = rows[number]
             # What is beyond the edge may be long, and drawing looks at each character.
-            text = fitted(row.text, width) if row.style == SELECTED else row.text[: 2 * width]
+            text = fitted(row.text[: MOST_MARKS * width], width)
             return [(f"class:{row.style}" if row.style else "", text)]
 
         return UIContent(get_line=line, line_count=len(rows), show_cursor=False)
