@@ -143,6 +143,27 @@ def test_dry_run() -> None:
     assert done.stderr == "from: ada@example.org\nto: ben@example.org, c@example.org\n"
 
 
+def test_dry_run_shows_who_would_send(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from prise.cli.root import invoke
+
+    (tmp_path / "1.eml").write_bytes(b"To: u2@localhost\n\nhello\n")
+    assert invoke(["mail", "--dry-run", str(tmp_path), "smtp://ada%40x.test@localhost/"]) == 0
+    assert "from: ada@x.test\n" in capfd.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(
+    exim: Exim, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from prise.cli.root import invoke
+
+    (tmp_path / "1.eml").mkdir()
+    (tmp_path / "2.eml").write_bytes(b"From: a@x.test\nTo: u2@localhost\n\nhello\n")
+    assert invoke(["mail", "--no-netrc", "--insecure", str(tmp_path), f"smtp://localhost:{exim.port}/"]) == 1
+    _, lines = capsys.readouterr()
+    assert "1.eml cannot be read" in lines
+    assert "2.eml: sent to u2@localhost" in lines
+
+
 def mistaken(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     """The exit code, and the one line on stderr."""
     from prise.cli.outcome import outcome

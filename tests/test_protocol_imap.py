@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -210,6 +212,8 @@ def test_a_part_is_decoded(box: Any) -> None:
     assert content.read() == bytes(range(10))
     assert box.part(uid, "2", raw=True).read() == b"AAECAwQFBgcICQ=="
     assert box.part(uid, "2", raw=True, offset=4).read() == b"AwQFBgcICQ=="
+    evil = box.put(None, MIXED.replace(b"caf%C3%A9.bin", b"..%2F..%2F.profile"))
+    assert box.part(evil, "2").name == "profile"  # a name for a file, and no way out of a folder
     assert box.part(uid, "3").read() == b"Subject: inside\r\n\r\ninner"
     assert box.part(uid, "HEADER").read() == MIXED.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
     assert box.get(f"{uid}/3.1").read() == b"inner"
@@ -465,3 +469,41 @@ def test_a_server_that_is_killed_in_the_middle(user: str) -> None:
         with pytest.raises(errors.UsageError):
             session.search()
         session.close()
+
+
+def test_what_others_did_meanwhile_is_listed_and_found(dovecot: Dovecot, trust: prise.TLS, user: str, box: Any) -> None:
+    with prise.open(url(dovecot, user), tls=trust) as other:
+        assert list(box.list()) == []
+        first, second = other.put(None, PLAIN), other.put(None, PLAIN)
+        assert [message.name for message in box.list()] == [str(first), str(second)]
+        other.remove(first)
+        assert box.search() == [second]
+
+
+def test_a_message_is_no_command_when_it_is_refused(box: Any) -> None:
+    with pytest.raises(errors.Refused, match="Invalid system flag"):
+        box.put(None, b"A9 CREATE Smuggled\r\n", flags="\\Nonsense")
+    assert [entry.name for entry in box.list("")] == ["INBOX"]
+
+
+def test_a_piece_of_a_message_is_resumed(box: Any) -> None:
+    uid = box.put(None, PLAIN)
+    piece = f"INBOX/;UID={uid}/;PARTIAL=5.10"
+    assert [box.get(piece, offset=offset).read() for offset in (0, 4, 10)] == [PLAIN[5:15], PLAIN[9:15], b""]
+
+
+def test_the_examples_of_the_documentation(
+    dovecot: Dovecot, trust: prise.TLS, user: str, box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "protocols" / "imap.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(prise, "open", functools.partial(prise.open, tls=trust))
+    box.create("Archive")
+    for flags in ((),) * 6 + ("\\Seen",):  # what is new is moved away
+        box.put(None, MIXED, flags)
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for example in examples:
+        here = example.replace("imaps://ada@mail.example.org/INBOX", url(dovecot, user))
+        exec(here.replace("timeout=600", "timeout=0").replace("1_000_000", "100"), {})
+    assert len(examples) == 2
+    assert (tmp_path / "attachment").read_bytes() == bytes(range(10))

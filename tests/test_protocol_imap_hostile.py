@@ -224,6 +224,35 @@ def test_a_literal_is_refused_before_it_is_sent() -> None:
                 box.put(None, b"x" * 100)
 
 
+def test_a_mailbox_that_is_not_there_is_known_before_the_message_is_sent() -> None:
+    def conversation(connection: Any) -> None:
+        connection.send(GREETING.replace(b"UIDPLUS", b"LITERAL+"))
+        for answer in (
+            b"A1 OK done\r\n",
+            b"* CAPABILITY LITERAL+\r\nA2 OK\r\n",
+            b"A3 NO [TRYCREATE] none\r\n",
+            b"A4 OK\r\n",
+        ):
+            connection.receive()
+            connection.send(answer)
+
+    with prise.listen(conversation, "tcp:localhost:0", framing="chunks") as server:
+        with session(f"imap://u:p@localhost:{server.address.port}/INBOX?tls=never") as box:
+            with pytest.raises(errors.NotFound, match="none"):
+                box.put("Nowhere", b"A9 DELETE INBOX\r\n")
+            box.noop()
+
+
+def test_data_that_goes_wrong_on_its_way_ends_the_session() -> None:
+    from prise.protocols.source import Source
+
+    pieces: Any = ["text"]
+    with imap() as url, session(url) as box:
+        with pytest.raises(errors.PriseError, match="not bytes"):
+            box.put(None, Source(pieces, 4))
+        assert not box.usable
+
+
 def test_data_of_another_size_than_it_said(tmp_path: Any) -> None:
     from prise.protocols.source import Source
 
@@ -368,6 +397,23 @@ def test_strange_finds(found: bytes) -> None:
         box.close()
 
 
+@pytest.mark.parametrize(
+    ("command", "answer", "call"),
+    [
+        ("UID SEARCH", b"* SEARCH\r\n", lambda box: box.search()),
+        ("UID FETCH", b"* 1 FETCH (UID 1 RFC822.SIZE 1)\r\n", lambda box: box.part(1, "1")),
+        ("LIST", b'* LIST (\\Noselect) "/" x\r\n', lambda box: box.list("x")),
+    ],
+)
+def test_an_answer_that_does_not_end(command: str, answer: bytes, call: Callable[[Any], Any]) -> None:
+    examined = b"TAG NO that is none\r\n" if command == "LIST" else SELECTED
+    with imap({command: forever(answer * 2000), "EXAMINE": examined}) as url:
+        box = session(url).open()
+        with pytest.raises(errors.ProtocolError, match="does not stop"):
+            call(box)
+        box.close()
+
+
 def test_a_message_of_4_gib_is_announced_and_not_allocated() -> None:
     with imap({"UID FETCH": b"* 1 FETCH (UID 1 BODY[] {4294967296}\r\nhello"}) as url:
         box = session(url, timeout=0.3).open()
@@ -394,6 +440,7 @@ def test_a_message_of_4_gib_is_announced_and_not_allocated() -> None:
         ),
         (b"* 1 FETCH (UID 1 BODY[] {5}\r\nhello\r\nTAG OK done\r\n", errors.ProtocolError),
         (b"* 1 FETCH (UID 1 BODY[] {5}\r\nhello)\r\nTAG NO it is broken\r\n", errors.Refused),
+        (forever(b"* 1 FETCH (UID 1 BODY[] {5}\r\nhello)\r\n" + b"* 1 FETCH (UID 1)\r\n" * 2000), errors.ProtocolError),
     ],
 )
 def test_strange_bodies(answer: bytes, error: type[Exception]) -> None:
@@ -484,10 +531,41 @@ def test_nothing_is_smuggled_into_a_command() -> None:
             lambda: box.fetch([0]),
             lambda: box.add_flags([1], "\\Seen)\r\nA9 NOOP"),
             lambda: box.part(1, "1] BODY[]"),
+            lambda: box.get("INBOX/;UID=1/;SECTION=1%5D%20BODY%5B;PARTIAL=0.5"),
+            lambda: box.search("SUBJECT é \0"),  # the first word is a literal: nothing of it may be on its way by then
             lambda: box.search(header=("a", "\0")),
         ):
             with pytest.raises(errors.UsageError):
                 wrong()
-        assert not any("A9" in line for line in heard)
+        assert not any("A9" in line or "BODY" in line or "SUBJECT" in line for line in heard)
         box.search(subject="a\r\nA9 NOOP")  # a literal may hold it
         assert heard[-1] == f"UID SEARCH SUBJECT  literal:{b'a'.hex()}0d0a{b'A9 NOOP'.hex()}"
+
+
+def test_a_number_without_end_is_none() -> None:
+    with imap({"APPEND": b"TAG OK [APPENDUID 1 " + b"9" * 5000 + b"] done\r\n"}) as url, session(url) as box:
+        assert box.put(None, b"hello") is None
+
+
+def test_what_was_said_before_tls_is_forgotten() -> None:
+    greeting = b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n* ENABLED UTF8=ACCEPT\r\n* OK [ALERT] call 0900\r\n"
+    answers = {"CAPABILITY": b"* CAPABILITY IMAP4rev1\r\nTAG OK done\r\n"}
+    with imap(answers, greeting, tls=True) as url, session(url, tls=prise.TLS(ca=authority().cert)) as box:
+        assert (box.enabled, list(box.alerts)) == (frozenset(), [])
+
+
+def test_events_are_kept_only_for_who_waits_for_them() -> None:
+    answers = {"IDLE": b"TAG NO not now\r\n", "NOOP": b"* 4 EXISTS\r\nTAG OK done\r\n"}
+    with imap(answers, GREETING.replace(b"UIDPLUS", b"IDLE")) as url, session(url) as box:
+        with pytest.raises(errors.Refused, match="not now"):
+            box.idle()
+        box.noop()
+        assert (box._events, box.mailbox.exists) == (None, 4)
+
+
+def test_a_set_is_moved_as_it_was_copied() -> None:
+    heard: list[str] = []
+    answers = {"UID SEARCH": b"* SEARCH 5 6\r\nTAG OK done\r\n"}
+    with imap(answers, heard=heard) as url, session(url) as box:
+        box.move("5:*", "Sent")  # by copying, since this server has no MOVE: what comes meanwhile stays where it is
+    assert heard[-4:] == ['UID COPY 5:6 "Sent"', "UID STORE 5:6 +FLAGS.SILENT (\\Deleted)", "UID EXPUNGE 5:6", "LOGOUT"]

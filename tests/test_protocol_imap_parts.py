@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import quopri
+import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from prise import errors
 from prise.protocols.imap import Message, Person, Search
+from prise.protocols.imap.commands import _TEXT
 from prise.protocols.imap.decoding import decoder_for
-from prise.protocols.imap.message import read_date, read_envelope, read_message, read_structure
+from prise.protocols.imap.message import read_date, read_envelope, read_message, read_structure, words_of
 from prise.protocols.imap.names import Literal, decoded_name, encoded, flag_list, mailbox_name, moment, string
 from prise.protocols.imap.parser import Continue, Data, Status, announced, parse
 from prise.protocols.imap.place import Place, read_name, read_place
@@ -365,3 +367,24 @@ def test_what_is_encoded_wrongly_is_decoded_as_far_as_it_goes() -> None:
     decoder = decoder_for("quoted-printable")
     pieces = [decoder.decode(long[at : at + 70_001]) for at in range(0, len(long), 70_001)]
     assert b"".join(pieces) + decoder.end() == b"x" * 200_000 + b"A" + b"y" * 200_000
+
+
+def test_what_anybody_can_mail_takes_no_time() -> None:
+    """Each of these once took seconds to minutes: regular expressions that look for an end again and again."""
+    begun = time.process_time()
+    assert words_of(b"=?a?q?x" * 20_000).startswith("=?a?q?x")
+    assert isinstance(parse([b"* 1 FETCH (" + b"BODY[ " * 100_000 + b")"]), Data)
+    assert announced(b"* 1 FETCH (" + b"BODY[ " * 100_000 + b"{5}", first=True) == 5
+    assert _TEXT.search(b"* 1 FETCH (" + b"BODY[ " * 100_000 + b"x {5}") is None
+    assert time.process_time() - begun < 2
+
+
+def test_a_name_in_pieces_with_numbers_and_without() -> None:
+    part = read_structure([b"TEXT", b"PLAIN", [b"name*", b"x", b"name*0", b"y"], None, None, b"7BIT", "1", "1"])
+    assert part.filename is None
+
+
+def test_names_of_items_in_any_letters() -> None:
+    message = read_message(1, [["uid", "7", "Flags", ["\\Seen"], "body[header]", b"x"]])
+    assert (message.uid, message.flags) == (7, frozenset({"\\Seen"}))
+    assert message.sections == {"HEADER": b"x"}

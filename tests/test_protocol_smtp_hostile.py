@@ -356,6 +356,8 @@ def test_a_server_that_says_nothing_to_the_whole_message() -> None:
     with opened(Server(answers={"END": b""}), timeout=0.2) as post:
         with pytest.raises(prise.TooSlow, match="may arrive twice"):
             post.send(MAIL)
+        with pytest.raises(prise.UsageError, match="open another one"):
+            post.noop()  # else it would take the answer that is still to come for its own
 
 
 def test_a_server_that_breaks_off_in_the_middle_of_a_message() -> None:
@@ -401,3 +403,29 @@ def test_the_same_with_await() -> None:
         ("END", b"", prise.TooSlow),
     ):
         asyncio.run(main(*case))
+
+
+def test_what_a_server_says_of_an_address() -> None:
+    for answer, error in ((b"550 no such user\r\n", prise.NotFound), (b"502 disabled\r\n", prise.Refused)):
+        with opened(Server(answers={"VRFY": answer})) as post, pytest.raises(prise.Refused) as caught:
+            post.verify("a@x.test")
+        assert type(caught.value) is error
+
+
+def test_a_long_token_is_said_when_it_is_asked_for() -> None:
+    server = Server("AUTH XOAUTH2", answers={"AUTH": b"334 \r\n", "dXNl": b"235 welcome\r\n"})
+    with opened(server, "smtp://localhost:{port}/?tls=never", user="u", token="t" * 2000):
+        assert server.said[1] == "AUTH XOAUTH2"
+        assert len(server.said[2]) > 2000
+
+
+def test_a_folder_with_what_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "1.eml").mkdir()
+    (tmp_path / "2.eml").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "3.eml").write_bytes(MAIL)
+    with opened(Server()) as post:
+        sent = post.send_folder(tmp_path)
+        assert [each.delivery is None for each in sent] == [True, True, False]
+        assert all("cannot be read" in str(each.error) for each in sent[:2])
+        with pytest.raises(prise.UsageError, match="no folder"):
+            post.send_folder(tmp_path / "nowhere")

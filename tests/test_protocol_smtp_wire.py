@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from email.message import EmailMessage
+from email.mime.text import MIMEText
 from email.policy import SMTP
 from typing import Any
 
@@ -242,3 +244,47 @@ def test_a_message_of_python_is_written_to_suit() -> None:
     message.set_content("là")
     assert "From: é@x.test\r\n".encode() in b"".join(Outgoing(message).pieces())
     assert Outgoing(message, eight_bits=False).fields["from"] == "é@x.test"
+
+
+def test_names_that_would_pass_for_addresses_when_they_are_written() -> None:
+    """Python's `email` drops the quotes of a name that is longer than a line."""
+    name = "Ada <eve@x.test>, " + "long " * 20
+    with pytest.raises(prise.UsageError, match="longer than 64 characters"):
+        Outgoing(letter.write(sender="a@x.test", to=f'"{name}" <b@x.test>'))
+    for length in (40, 64):
+        fits = letter.write(sender="a@x.test", to=[f'"{name[:length]}" <b@x.test>', "c@x.test"])
+        assert envelope_of(Outgoing(fits).fields, None, None).recipients == ("b@x.test", "c@x.test")
+
+
+def test_an_address_that_was_encoded_with_its_name_is_not_guessed() -> None:
+    message = MIMEText("hello")
+    message["From"], message["To"] = "É <a@x.test>", "b@x.test"  # the old classes encode all of it
+    with pytest.raises(prise.UsageError, match="header from cannot be read"):
+        envelope_of(Outgoing(message).fields, None, None)
+    assert envelope_of(Outgoing(message).fields, "a@x.test", None) == ("a@x.test", ("b@x.test",))
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x1c", "\x85", "\u2028", "\0", "\r"])
+def test_what_ends_a_line_for_anybody_is_not_in_a_header(character: str) -> None:
+    with pytest.raises(prise.UsageError, match="line ends"):
+        letter.write(sender="a@x.test", subject=f"a{character}b")
+
+
+@pytest.mark.parametrize("name", ["a\x0b.txt", "a\nb", "a\udcff.txt"])
+def test_what_an_attachment_cannot_be_called(name: str) -> None:
+    with pytest.raises(prise.UsageError, match="name of an attachment"):
+        letter.write(sender="a@x.test", attach=[letter.Attachment(name, b"")])
+
+
+@pytest.mark.parametrize("address", ["<", "é<", 'A"a"_<a@x.test> ,.:'])
+def test_a_header_that_python_fails_at(address: str) -> None:
+    with contextlib.suppress(prise.UsageError):  # some versions read it
+        letter.write(sender="a@x.test", headers={"Reply-To": address})
+
+
+def test_a_message_that_python_cannot_write() -> None:
+    message = MIMEText("hello")
+    nonsense: Any = [1]
+    message.set_payload(nonsense)
+    with pytest.raises(prise.UsageError, match="cannot be written"):
+        Outgoing(message)

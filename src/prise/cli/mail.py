@@ -21,7 +21,7 @@ from prise.locale import translate as _
 from prise.protocols import letter
 from prise.protocols.smtp import Delivery, RecipientsRefused
 from prise.protocols.smtp.envelope import envelope_of
-from prise.protocols.smtp.outgoing import Outgoing
+from prise.protocols.smtp.outgoing import Outgoing, readable
 from prise.protocols.target import SCHEMES, Target, decoded
 
 SERVERS = tuple(f"{name}://" for name, scheme in SCHEMES.items() if scheme.protocol == "smtp")
@@ -103,6 +103,7 @@ def command(
     target = None if url is None else target_of(url)
     if target is None and not dry_run:
         raise prise.UsageError("which server? write its URL, smtps://HOST/, or put it into {variable}", variable=SERVER)
+    usual = usual_sender(session["user"], target)
     recipients = (*to, *cc, *bcc)
     if not recipients and target is not None and (place := decoded(target.place)):
         to = recipients = (place,)
@@ -115,7 +116,8 @@ def command(
     else:
         if not recipients:
             raise prise.UsageError("who is to get the message? say --to, --cc or --bcc")
-        sender = sender or usual_sender(session["user"], target)
+        if (sender := sender or usual) is None:
+            raise prise.UsageError("who sends it? say --from {example}", example="ada@example.org")
         message = letter.write(
             sender=sender,
             to=to,
@@ -133,7 +135,7 @@ def command(
     said: dict[str, Any] = {"sender": sender if files else None, "recipients": recipients or None}
     if dry_run:
         for post in posts:
-            show(post, **said)
+            show(post, usual=usual, **said)
         return 0
     arguments = session_arguments(session, () if url is None else (url,))
     events = Events(as_json, quiet)
@@ -157,11 +159,9 @@ def target_of(url: str) -> Target:
     return target
 
 
-def usual_sender(user: str | None, target: Target | None) -> str:
+def usual_sender(user: str | None, target: Target | None) -> str | None:
     user = user or (target.user if target is not None else None)
-    if user is None or "@" not in user:
-        raise prise.UsageError("who sends it? say --from {example}", example="ada@example.org")
-    return user
+    return user if user is not None and "@" in user else None
 
 
 def messages(files: list[str]) -> Iterator[Post]:
@@ -189,9 +189,9 @@ def read_text(file: str) -> str:
     return data.decode(errors="surrogateescape").replace("\r\n", "\n")
 
 
-def show(post: Post, sender: str | None, recipients: tuple[str, ...] | None) -> None:
+def show(post: Post, sender: str | None, recipients: tuple[str, ...] | None, usual: str | None) -> None:
     outgoing = Outgoing(post.message)
-    envelope = envelope_of(outgoing.fields, sender, recipients)
+    envelope = envelope_of(outgoing.fields, sender, recipients, usual)
     if post.name is not None:
         say(visible(post.name))
     say(_("from: {address}").format(address=visible(envelope.sender)))
@@ -206,6 +206,8 @@ def send(session: Any, post: Post, events: Events, quiet: bool, **said: Any) -> 
     bar = Progress(post.name or "", post.size())
     bar.shown = bar.shown and not quiet
     try:
+        if isinstance(post.message, Path):
+            readable(post.message)
         with bar:
             delivery: Delivery = session.send(post.message, progress=bar.advance, **said)
     except RecipientsRefused as error:

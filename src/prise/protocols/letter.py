@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import localtime, make_msgid
@@ -24,7 +25,6 @@ from typing import NamedTuple, TypeAlias
 
 from prise.errors import UsageError
 from prise.protocols.smtp.envelope import Addresses, people
-from prise.protocols.target import refuse_line_ends
 
 
 class Attachment(NamedTuple):
@@ -38,6 +38,7 @@ class Attachment(NamedTuple):
 Attachable: TypeAlias = "Attachment | str | PathLike[str]"
 """An attachment, or the path of a file."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 
 
@@ -65,13 +66,12 @@ def write(
     author = people(sender)
     if len(author) != 1:
         raise UsageError("a message is from one address, not from {count}", count=len(author))
-    message["From"] = author
+    _set(message, "From", author)
     for name, given in (("To", to), ("Cc", cc), ("Bcc", bcc)):
         if there := people(given):
-            message[name] = there
-    refuse_line_ends(subject=subject)
+            _set(message, name, there)
     if subject:
-        message["Subject"] = subject
+        _set(message, "Subject", subject)
     message["Date"] = date or localtime()
     # Its default domain would be asked of DNS.
     message["Message-ID"] = make_msgid(domain=author[0].domain or "localhost")
@@ -90,7 +90,6 @@ def write(
 
 
 def _add_header(message: EmailMessage, name: str, value: str) -> None:
-    refuse_line_ends(header=value)
     if _HEADER_NAME.fullmatch(name) is None:
         raise UsageError(
             "{name!r} is not the name of a header; example: {example}", name=name[:80], example="X-Project: 7"
@@ -101,14 +100,25 @@ def _add_header(message: EmailMessage, name: str, value: str) -> None:
         raise UsageError("the header {name} is there already: give it in its own way", name=name)
     if name.lower() in ("date", "message-id"):
         del message[name]
+    _set(message, name, value)
+
+
+def _set(message: EmailMessage, name: str, value: str | tuple[Address, ...]) -> None:
+    # More characters than CR and LF end a line for the library that writes them, such as U+2028.
+    if isinstance(value, str) and (len(value.splitlines()) > 1 or "\0" in value):
+        raise UsageError("the header {name} cannot hold line ends or NUL: {value!r}", name=name, value=value[:80])
     try:
         message[name] = value
-    except ValueError as error:
+    except Exception as error:  # the parser of the standard library fails in many ways at what is no address
         raise UsageError("the header {name} cannot be that: {reason}", name=name, reason=str(error)) from None
 
 
 def _attach(message: EmailMessage, attachment: Attachment) -> None:
-    refuse_line_ends(name=attachment.name)
+    if _CONTROL.search(attachment.name):
+        raise UsageError(
+            "the name of an attachment has no control characters and is in UTF-8, not {name!r}: give another, by Attachment",
+            name=attachment.name[:80],
+        )
     kind, encoding = guess_type(attachment.name, strict=False)
     kind = attachment.kind or (kind if encoding is None else None) or "application/octet-stream"
     main, _, sub = kind.partition("/")

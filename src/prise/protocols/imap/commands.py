@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from prise.errors import ConnectionLost, MessageTooLarge, NotFound, PriseError, ProtocolError, Refused
+from prise.errors import ConnectionLost, MessageTooLarge, NotFound, PriseError, ProtocolError, Refused, UsageError
 from prise.protocols.imap.message import Message, read_message
 from prise.protocols.imap.names import Literal, Word
 from prise.protocols.imap.parser import Continue, Data, Status, announced, bytes_of, list_of, parse, text_of
@@ -40,7 +40,7 @@ if they are about a message, ten times."""
 MOST_ASKED = 100
 """Responses that are gathered before they are used; most commands have one."""
 
-MISSING = frozenset({"", "NONEXISTENT", "TRYCREATE"})
+MISSING = frozenset({"NONEXISTENT", "TRYCREATE"})
 """Codes (RFC 5530) of a no to something that is not there; older servers say none."""
 
 
@@ -83,7 +83,7 @@ class Unfinished(NamedTuple):
 
 Response = Status | Data | Continue
 
-_TEXT = re.compile(rb"(?:BODY|BINARY)\[[^\]]*\](?:<\d+>)? ~?\{\d+\+?\}\Z", re.IGNORECASE)
+_TEXT = re.compile(rb"(?:BODY|BINARY)\[[^\[\]]*\](?:<\d+>)? ~?\{\d+\+?\}\Z", re.IGNORECASE)
 
 
 class Commands(Talk):
@@ -103,6 +103,7 @@ class Commands(Talk):
         self._leaving = False
         self._told: dict[str, str] = {}  # codes that came with the last command
         self._events: list[Event] | None = None  # where somebody waits for them
+        self._size = 0  # bytes of the last response
         self._largest = LARGEST_ANSWER
         self._longest = LONGEST_LINE
 
@@ -138,37 +139,40 @@ class Commands(Talk):
 
     def _say_literal(self, line: bytes, literal: Literal, shown: str | None) -> Steps[None]:
         at_once = self._has("LITERAL+") or (literal.size <= 4096 and self._has("LITERAL-", "IMAP4REV2"))
+        at_once = at_once and not literal.waits
         mark = f"{'~' if literal.binary else ''}{{{literal.size}{'+' if at_once else ''}}}"
         yield from self.say(line + mark.encode(), None if shown is None else f"{self._tag} {shown}")
         if not at_once:
             yield from self._go_on()
         sent = 0
-        for piece in literal.pieces:
-            sent += len(piece)
-            if sent > literal.size:
-                break
-            yield bytes(piece)
+        # What goes wrong here is no UsageError: the server waits for the rest, so the session cannot go on.
+        try:
+            for piece in literal.pieces:
+                sent += len(piece)
+                if sent > literal.size:
+                    break
+                yield bytes(piece)
+        except UsageError as error:
+            raise PriseError(error.reason, operation=self._operation, **error.details) from None
         if sent != literal.size:
-            # Not a UsageError: the server waits for the rest, so the session cannot go on.
             raise PriseError(
                 "what was to be sent has not the {size} bytes that it was said to have",
                 operation=self._operation,
                 size=literal.size,
             )
 
-    def _go_on(self) -> Steps[str]:
-        """Waits for "+", and gives what is behind it. Raises Refused for a no."""
+    def _go_on(self) -> Steps[None]:
+        """Waits for "+". Raises Refused for a no."""
         while not isinstance(response := (yield from self._response()), Continue):
-            if isinstance(response, Status) and response.tag != "*":
-                self._answered(response)
+            if isinstance(status := self._sorted(response, ()), Status):
+                self._answered(status)
                 raise ProtocolError("the server answered before it had the command", operation=self._operation)
-            self._heard(response)
-        return response.words
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
-    def _response(self) -> Steps[Response]:
-        response = yield from self._response_or_text([], aside=False)
+    def _response(self, parts: Sequence[bytes] = ()) -> Steps[Response]:
+        """The next response, whole. parts: of it, which were read before."""
+        response = yield from self._response_or_text([*parts], aside=False)
         assert not isinstance(response, Unfinished)
         return response
 
@@ -183,6 +187,7 @@ class Commands(Talk):
             literal = announced(line, first=not parts)
             parts.append(line)
             if literal is None:
+                self._size = size + len(line)
                 return parse(parts)
             if aside and _TEXT.search(line):
                 return Unfinished(parts, literal)
@@ -199,8 +204,7 @@ class Commands(Talk):
     def _next(self, *want: str) -> Steps[Data | Status]:
         """The next response of these names; or the status that ends the command, whatever it is."""
         while True:
-            response = yield from self._response_or_text([], aside=False)
-            assert not isinstance(response, Unfinished)
+            response = yield from self._response()
             if (found := self._sorted(response, want)) is not None:
                 return found
 
@@ -224,7 +228,7 @@ class Commands(Talk):
     def _ask(
         self, *words: Word, want: tuple[str, ...] = (), kind: type[Refused] = Refused, shown: str | None = None
     ) -> Steps[list[Data]]:
-        """A command to its end; gives the responses of the name that is wanted. kind: of a no to what is not there."""
+        """A command to its end; gives the responses of the name that is wanted. kind: of a no without a code."""
         yield from self._start(*words, shown=shown)
         found: list[Data] = []
         while isinstance(response := (yield from self._next(*want)), Data):
@@ -237,14 +241,16 @@ class Commands(Talk):
         return found
 
     def _answered(self, status: Status, kind: type[Refused] = Refused) -> None:
-        """Raises Refused, or `kind`, for a command that did not go well."""
+        """Raises Refused for a command that did not go well: `kind` for a no without a code, NotFound where the code says so."""
         if status.kind == "OK":
             return
         if status.kind not in ("NO", "BAD"):
             raise ProtocolError(
                 "the answer is neither OK nor NO nor BAD: {kind}", operation=self._operation, kind=status.kind
             )
-        if kind is NotFound and not (status.kind == "NO" and status.code in MISSING):
+        if status.kind == "NO" and status.code in MISSING:
+            kind = NotFound
+        elif kind is NotFound and (status.kind != "NO" or status.code):
             kind = Refused
         raise kind(operation=self._operation, peer=self.target, code=status.kind, words=cleaned(status.words))
 

@@ -52,7 +52,8 @@ class Entrance(Commands):
         if self._has("STARTTLS") and not already_in:
             yield from self._ask("STARTTLS")
             yield from self.start_tls()
-            self.capabilities = frozenset()  # what was said in clear may have been anybody's
+            self.capabilities = self.enabled = frozenset()  # what was said in clear may have been anybody's
+            self.alerts.clear()
             yield from self._ask("CAPABILITY")
         elif policy == "required":
             raise self.must_encrypt()
@@ -88,9 +89,8 @@ class Entrance(Commands):
 
     def _authenticate(self, name: str, answers: Answers) -> Steps[None]:
         initial = answers.initial() if self._has("SASL-IR") else None
-        more = (f" {initial}", f" {HIDDEN}") if initial else ("", "")
-        yield from self._start(f"AUTHENTICATE {name}{more[0]}", shown=f"AUTHENTICATE {name}{more[1]}")
-        self._operation = "AUTHENTICATE"
+        words, shown = (("AUTHENTICATE", name, initial), HIDDEN) if initial else (("AUTHENTICATE", name), "")
+        yield from self._start(*words, shown=f"AUTHENTICATE {name} {shown}".rstrip())
         while True:
             response = yield from self._response()
             if isinstance(response, Continue):

@@ -28,11 +28,15 @@ class Idle(Messages):
         on the way may want less); where the server has no IDLE, seconds between two questions, 30.
         Raises ConnectionLost when the server goes away.
         """
-        yield from self._opened()
+        yield from self._open_mailbox()
         idles = self._has("IDLE", "IMAP4REV2")
         self._events = []
-        if idles:
-            yield from self._begin_idle()
+        try:
+            if idles:
+                yield from self._begin_idle()
+        except BaseException:
+            self._events = None
+            raise
         every = every if every is not None else RENEWAL if idles else POLLING
         return Flow(self._happening(timeout, every, idles), leave=self._leave_idle, endless=True)
 
@@ -40,30 +44,34 @@ class Idle(Messages):
         now: float = yield Now()
         until = None if timeout is None else now + timeout
         again = now + every
-        while True:
-            ended = False
-            while self.reader.pending and not ended:
-                status = self._sorted((yield from self._response()), ())
-                if isinstance(status, Status):  # the server ends it by itself
-                    self._idling, ended = False, True
-                    self._answered(status)
-            yield from self._give()
-            now = yield Now()
-            if ended or (until is not None and now >= until):
-                break
-            if now >= again:
-                yield from self._end_idle()
-                yield from self._begin_idle() if idles else self.noop.steps()
+        try:
+            while True:
+                ended = False
+                while self.reader.pending and not ended:
+                    status = self._sorted((yield from self._response()), ())
+                    if isinstance(status, Status):  # the server ends it by itself
+                        self._idling, ended = False, True
+                        self._answered(status)
                 yield from self._give()
-                again = now + every
-            data = yield Receive(max((again if until is None else min(again, until)) - now, 0.001))
-            if data is not None:
-                if not data:
-                    raise ConnectionLost("the server closed the connection while it was waited for", operation="IDLE")
-                self.reader.put_back(data)
-        yield from self._end_idle()
-        yield from self._give()
-        self._events = None
+                now = yield Now()
+                if ended or (until is not None and now >= until):
+                    break
+                if now >= again:
+                    yield from self._end_idle()
+                    yield from self._begin_idle() if idles else self.noop.steps()
+                    yield from self._give()
+                    again = now + every
+                data = yield Receive(max((again if until is None else min(again, until)) - now, 0.001))
+                if data is not None:
+                    if not data:
+                        raise ConnectionLost(
+                            "the server closed the connection while it was waited for", operation="IDLE"
+                        )
+                    self.reader.put_back(data)
+            yield from self._end_idle()
+            yield from self._give()
+        finally:
+            self._events = None
 
     def _give(self) -> Steps[None]:
         events, self._events = self._events, []

@@ -103,8 +103,9 @@ class Mailboxes(Entrance):
         self._examined, self._implied = command == "EXAMINE", implied
         return opened
 
-    def _opened(self, write: bool = False) -> Steps[Mailbox]:
-        """The mailbox that is open, or else the URL's, opened no further than it must be."""
+    def _open_mailbox(self, write: bool = False, afresh: bool = False) -> Steps[Mailbox]:
+        """The mailbox that is open, or else the URL's, opened no further than it must be. afresh: of one that is open, what is
+        new is heard first, since a server searches and lists what it has told of."""
         opened = self.mailbox
         if opened is None:
             place = self.place
@@ -114,6 +115,8 @@ class Mailboxes(Entrance):
             if not self._implied:
                 raise UsageError("{name} is open for reading only: `select` it", name=opened.name)
             opened = yield from self._select("SELECT", opened.name)
+        elif afresh:
+            yield from self.noop.steps()
         return opened
 
     def _same(self, uidvalidity: int | None) -> None:
@@ -197,22 +200,22 @@ class Mailboxes(Entrance):
     @procedure
     def delete(self, mailbox: str | bytes) -> Steps[None]:
         """Removes a mailbox, with all that is in it. Raises NotFound, Refused."""
-        yield from self._ask("DELETE", self._name(mailbox), kind=NotFound)
+        yield from self._ask("DELETE", self._name(mailbox))
 
     @procedure
     def rename(self, mailbox: str | bytes, name: str | bytes) -> Steps[None]:
         """Raises NotFound, Refused."""
-        yield from self._ask("RENAME", self._name(mailbox), self._name(name), kind=NotFound)
+        yield from self._ask("RENAME", self._name(mailbox), self._name(name))
 
     @procedure
     def subscribe(self, mailbox: str | bytes) -> Steps[None]:
         """Has `mailboxes(subscribed=True)` list it."""
-        yield from self._ask("SUBSCRIBE", self._name(mailbox), kind=NotFound)
+        yield from self._ask("SUBSCRIBE", self._name(mailbox))
 
     @procedure
     def unsubscribe(self, mailbox: str | bytes) -> Steps[None]:
         """Has it no longer listed there."""
-        yield from self._ask("UNSUBSCRIBE", self._name(mailbox), kind=NotFound)
+        yield from self._ask("UNSUBSCRIBE", self._name(mailbox))
 
     # -- the server ----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from prise.errors import ProtocolError
 from prise.protocols.entry import Entry
+from prise.protocols.header import decoded_words
 from prise.protocols.imap.names import MONTHS
 from prise.protocols.imap.parser import Value, bytes_of, list_of, number_of, text_of
 from prise.protocols.talk import cleaned
@@ -103,7 +104,7 @@ class Message(NamedTuple):
         return Entry(str(self.uid), "message", title, self.size, self.date, facts=facts)
 
 
-_SECTION = re.compile(r"(?:BODY|BINARY)\[([^\]]*)\](?:<\d+>)?", re.IGNORECASE)
+_SECTION = re.compile(r"(?:BODY|BINARY)\[([^\]]*)\](?:<\d+>)?")
 
 
 def read_message(number: int, values: list[Value]) -> Message:
@@ -117,7 +118,7 @@ def read_message(number: int, values: list[Value]) -> Message:
     facts: dict[str, Value] = {}
     for at in range(0, len(items), 2):
         name, value = items[at], items[at + 1]
-        match name:
+        match name.upper() if isinstance(name, str) else name:
             case "UID":
                 uid = number_of(value)
             case "FLAGS":
@@ -130,11 +131,11 @@ def read_message(number: int, values: list[Value]) -> Message:
                 envelope = read_envelope(list_of(value))
             case "BODYSTRUCTURE" | "BODY":
                 structure = read_structure(list_of(value))
-            case str():
-                if section := _SECTION.match(name):
-                    sections[section[1].upper()] = None if value is None else bytes_of(value)
+            case str(other):
+                if section := _SECTION.match(other):
+                    sections[section[1]] = None if value is None else bytes_of(value)
                 else:
-                    facts[name.upper()] = value
+                    facts[other] = value
             case _:
                 raise ProtocolError("the answer to FETCH has no pairs of names and values")
     return Message(uid, number, flags, size, date, envelope, structure, sections, facts)
@@ -170,15 +171,7 @@ def read_date(value: bytes) -> datetime | None:
 
 def words_of(value: Value) -> str:
     """A header's text as it was meant: encoded words (RFC 2047) are decoded, folded lines joined."""
-    text = bytes_of(value).decode(errors="replace")
-    if "=?" in text:
-        from email.errors import MessageError
-        from email.header import decode_header, make_header
-
-        try:
-            text = str(make_header(decode_header(text)))
-        except (MessageError, LookupError, ValueError):
-            pass  # what nobody can decode is shown as it is
+    text = decoded_words(bytes_of(value).decode(errors="replace"))
     if "\n" in text or "\r" in text:
         text = text.replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
     return text
@@ -278,5 +271,5 @@ def _parameters(value: Value) -> dict[str, str]:
     pairs = [("", ""), *((name, f'"{text}"') for name, text in plain.items())]
     try:
         return {name: collapse_rfc2231_value(text).strip('"') for name, text in decode_params(pairs)[1:]}
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, TypeError):  # TypeError: pieces with numbers and without
         return plain

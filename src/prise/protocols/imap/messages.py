@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from prise.errors import NotFound, ProtocolError, Unsupported, UsageError
+from prise.protocols.header import file_name
 from prise.protocols.imap.commands import LARGEST_ANSWER, LONGEST_LINE, LONGEST_LIST, Unfinished
 from prise.protocols.imap.decoding import Decoder, decoder_for
 from prise.protocols.imap.mailboxes import Mailboxes
@@ -40,7 +41,7 @@ class Messages(Mailboxes):
     @procedure
     def search(self, /, *criteria: Criterion, **more: Any) -> Steps[list[int]]:
         """The uids of the messages that fit all criteria (see `Search`), or of all messages. Raises Refused."""
-        yield from self._opened()
+        yield from self._open_mailbox(afresh=True)
         found = Search.of(*criteria, **more)
         extended = "UID SEARCH RETURN (ALL)" if self._has("ESEARCH", "IMAP4REV2") else "UID SEARCH"
         # A character set is needed, and must not be named where the server was told that all is UTF-8 (RFC 6855 §3).
@@ -57,7 +58,7 @@ class Messages(Mailboxes):
             raise UsageError(
                 "{order!r} is no order of messages: they are like {example}", order=order[:40], example="REVERSE DATE"
             )
-        yield from self._opened()
+        yield from self._open_mailbox(afresh=True)
         return (yield from self._found("UID SORT", f"({order})", "UTF-8", *Search.of(*criteria, **more).words))
 
     def _found(self, *words: Any) -> Steps[list[int]]:
@@ -66,6 +67,7 @@ class Messages(Mailboxes):
         self._longest = LONGEST_LIST
         try:
             while isinstance(data := (yield from self._next("SEARCH", "ESEARCH", "SORT")), Data):
+                self._heard(data)  # as one of those that are counted: there are few, and may be as many as they like
                 uids += _numbers(data)
                 if len(uids) > MOST_UIDS:
                     raise ProtocolError("the answer has more than {limit} numbers", limit=MOST_UIDS)
@@ -90,7 +92,7 @@ class Messages(Mailboxes):
             if not _ITEM.fullmatch(name):
                 raise UsageError("{name!r} is nothing to fetch", name=name[:80])
         sets = list(uid_sets(uids))
-        yield from self._opened()
+        yield from self._open_mailbox()
         return Flow(self._fetched(sets, names, largest))
 
     @streaming
@@ -123,7 +125,7 @@ class Messages(Mailboxes):
                         self._heard(data)  # somebody has changed its flags
                     else:
                         batch.append(message if form is None else form(message))
-                        size += 1000 + sum(map(len, filter(None, message.sections.values())))
+                        size += 1000 + self._size
                     if batch and (size > BATCH or not self.reader.pending):
                         yield Items(batch)
                         batch, size = [], 0
@@ -141,14 +143,9 @@ class Messages(Mailboxes):
         in the message. offset: bytes of that to leave out; only what is raw can be resumed. Raises NotFound.
         """
         uid = _uid(uid)
-        if not _SECTION.fullmatch(section):
-            raise UsageError(
-                "{section!r} is no part of a message: they are like {example}", section=section[:40], example="1.2"
-            )
-        yield from self._opened()
+        yield from self._open_mailbox()
         if raw or not section.replace(".", "").isdecimal():
-            flow = yield from self._text(uid, section, offset)
-            return flow
+            return (yield from self._text(uid, section, offset))
         if offset:
             raise UsageError("what is decoded cannot be resumed: ask for it raw")
         part = next((part for part in (yield from self._structure(uid)).walk() if part.number == section), None)
@@ -157,7 +154,7 @@ class Messages(Mailboxes):
         flow = yield from self._text(uid, section, decoder=decoder_for(part.encoding))
         if part.encoding in ("base64", "quoted-printable"):
             flow.size = None
-        flow.name, flow.kind = part.filename, part.type
+        flow.name, flow.kind = file_name(part.filename) if part.filename else None, part.type
         return flow
 
     def _structure(self, uid: int) -> Steps[Part]:
@@ -165,7 +162,10 @@ class Messages(Mailboxes):
         structure = None
         while isinstance(data := (yield from self._next("FETCH")), Data):
             message = read_message(data.number, data.values)
-            structure = message.structure if message.uid == uid and message.structure is not None else structure
+            if message.uid == uid and structure is None and message.structure is not None:
+                structure = message.structure
+            else:
+                self._heard(data)
         self._answered(data)
         if structure is None:
             raise self._no_message(uid)
@@ -175,6 +175,10 @@ class Messages(Mailboxes):
         self, uid: int, section: str = "", offset: int = 0, length: int | None = None, decoder: Decoder | None = None
     ) -> Steps[Flow[bytes]]:
         """A section of a message, or so much of it, as it comes."""
+        if not _SECTION.fullmatch(section):
+            raise UsageError(
+                "{section!r} is no part of a message: they are like {example}", section=section[:40], example="1.2"
+            )
         window = f"<{offset}.{length or 2**32 - 1}>" if offset or length else ""
         yield from self._start("UID FETCH", str(uid), f"(BODY.PEEK[{section}]{window})")
         told: bytes | None = None
@@ -202,12 +206,8 @@ class Messages(Mailboxes):
                 yield Items((data,))
         if data := decoder.end():
             yield Items((data,))
-        response = yield from self._response_or_text([*begun.parts, b""], aside=False)
-        while True:
-            if isinstance(response, Unfinished):
-                raise ProtocolError("the server sends a message twice", operation="UID FETCH")
-            if isinstance(status := self._sorted(response, ("FETCH",)), Status):
-                break
+        response = yield from self._response([*begun.parts, b""])
+        while not isinstance(status := self._sorted(response, ()), Status):
             response = yield from self._response()
         self._answered(status)
 
@@ -248,7 +248,11 @@ class Messages(Mailboxes):
         if self._has("MOVE", "IMAP4REV2"):
             return (yield from self._each(uids, "UID MOVE", self._name(mailbox)))
         self._need_uidplus()
-        uids = list(uids) if not isinstance(uids, int | str) else uids
+        # A set as text, "5:*", may name more when they are removed than when they were copied.
+        if isinstance(uids, str):
+            uids = yield from self.search.steps(uid=uids)
+        elif not isinstance(uids, int):
+            uids = list(uids)
         moved = yield from self._each(uids, "UID COPY", self._name(mailbox))
         yield from self.remove.steps(uids)
         return moved
@@ -258,7 +262,7 @@ class Messages(Mailboxes):
         """Removes messages for good: marks them \\Deleted and expunges them. Raises Unsupported where the server has
         no UIDPLUS."""
         self._need_uidplus()
-        uids = list(uids) if not isinstance(uids, int | str) else uids
+        uids = uids if isinstance(uids, int | str) else list(uids)
         yield from self._store(uids, "+FLAGS.SILENT", "\\Deleted")
         yield from self._each(uids, "UID EXPUNGE")
 
@@ -278,10 +282,10 @@ class Messages(Mailboxes):
     def _each(self, uids: UIDs, command: str, *words: Any, write: bool = True) -> Steps[dict[int, int]]:
         """One command for these messages, or several for very many. Gives what COPYUID says."""
         sets = list(uid_sets(uids))
-        yield from self._opened(write)
+        yield from self._open_mailbox(write)
         copied: dict[int, int] = {}
         for text in sets:
-            yield from self._ask(command, text, *words, kind=NotFound)
+            yield from self._ask(command, text, *words)
             _, _, both = self._told.get("COPYUID", "").partition(" ")
             old, _, new = both.partition(" ")
             if new:

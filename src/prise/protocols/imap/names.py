@@ -25,11 +25,13 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """Bytes that go into a command with their size before them. binary: they may hold NUL (RFC 3516)."""
+    """Bytes that go into a command with their size before them. binary: they may hold NUL (RFC 3516). waits: until the server
+    asks for them."""
 
     pieces: Iterable[bytes]
     size: int
     binary: bool = False
+    waits: bool = False
 
     @classmethod
     def of(cls, data: bytes) -> Literal:

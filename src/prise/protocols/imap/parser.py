@@ -58,7 +58,7 @@ _STATUS = frozenset((b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"))
 _LITERAL = re.compile(rb"(?:\A|[ (])~?\{(\d{1,20})\+?\}\Z")
 _CODE = re.compile(rb"\[([^\s\]]+)(?: ([^\]]*))?\]")
 _TOKEN = re.compile(
-    rb""" *(?:(?P<literal>~?\{\d+\+?\}\Z)|(?P<atom>(?i:BODY|BINARY|BINARY\.SIZE)\[[^\]]*\](?:<\d+>)?|[^\s()"{][^\s()"]*)"""
+    rb""" *(?:(?P<literal>~?\{\d+\+?\}\Z)|(?P<atom>(?i:BODY|BINARY|BINARY\.SIZE)\[[^\[\]]*\](?:<\d+>)?|[^\s()"{][^\s()"]*)"""
     rb"""|(?P<open>\()|(?P<close>\))|"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<wrong>[^ ])|\Z)""",
     re.DOTALL,
 )

@@ -120,7 +120,7 @@ def _uid(uids: UIDs) -> tuple[Word, ...]:
     return words or ("NOT", "ALL")
 
 
-_PIECE = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"{}]+)|(\S))')
+_PIECE = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"{}\x00-\x1f\x7f]+)|(\S))')
 
 
 def _raw(text: str) -> tuple[Word, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from prise.errors import NotFound, Refused, UsageError
+from prise.errors import Refused, UsageError
 from prise.protocols.entry import Entry
 from prise.protocols.imap.idle import Idle
+from prise.protocols.imap.mailboxes import CLOSED
 from prise.protocols.imap.message import Message, Part
 from prise.protocols.imap.messages import OVERVIEW
 from prise.protocols.imap.names import Literal, Word, flag_list, moment
@@ -43,7 +44,7 @@ class IMAPTalk(Idle):
             parts = [_part_entry(place.uid, part) for part in structure.walk()]
             return Flow(_told(parts), len(parts))
         try:
-            yield from self._at(place)
+            yield from self._at(place, afresh=place.search is None)
         except Refused:
             inside = yield from self._mailboxes_in(place.mailbox)
             if inside is None:
@@ -70,12 +71,15 @@ class IMAPTalk(Idle):
         if place.uid is None:
             raise UsageError("which message? example: {example}", example=f"{self.target.at('INBOX/;UID=7')}")
         if place.mailbox is None:
-            yield from self._opened()
+            yield from self._open_mailbox()
         else:
             yield from self._at(place)
         if place.section is not None and not place.offset and not place.length:
             return (yield from self.part.steps(place.uid, place.section, offset=offset))
-        flow = yield from self._text(place.uid, place.section or "", place.offset + offset, place.length)
+        length = place.length
+        if length is not None and (length := length - offset) <= 0:
+            return Flow(_told(()), 0)
+        flow = yield from self._text(place.uid, place.section or "", place.offset + offset, length)
         if place.section is None:
             flow.name, flow.kind = f"{place.uid}.eml", "message/rfc822"
         return flow
@@ -108,15 +112,18 @@ class IMAPTalk(Idle):
             words += (flag_list(flags),)
         if date is not None:
             words += (moment(date),)
-        yield from self._ask(*words, Literal(source, source.size, binary), kind=NotFound)
+        # Dovecot 2.3 takes a message that comes at once for commands, if it does not like what stands before it.
+        yield from self._ask(*words, Literal(source, source.size, binary, waits=True))
         uid = self._told.get("APPENDUID", "").rpartition(" ")[2]
-        return int(uid) if uid.isdecimal() else None
+        return int(uid) if uid.isdecimal() and len(uid) <= 10 else None
 
-    def _at(self, place: Place) -> Steps[None]:
-        """Opens the mailbox of a place, for reading, unless it is the one that is open."""
+    def _at(self, place: Place, afresh: bool = False) -> Steps[None]:
+        """Opens the mailbox of a place, for reading, unless it is the one that is open. afresh: see `_open_mailbox`."""
         assert place.mailbox is not None
         if self.mailbox is None or self.mailbox.name != place.mailbox:
             yield from self._select("EXAMINE", place.mailbox, implied=True)
+        elif afresh:
+            yield from self.noop.steps()
         self._same(place.uidvalidity)
 
     def _mailboxes_in(self, name: str) -> Steps[Flow[Entry] | None]:
@@ -124,7 +131,10 @@ class IMAPTalk(Idle):
         yield from self._start("LIST", '""', self._name(name))
         delimiter = ""
         while isinstance(data := (yield from self._next("LIST")), Data):
-            if len(data.values) > 2 and "\\noselect" in [text_of(flag).lower() for flag in list_of(data.values[0])]:
+            self._heard(data)  # as one of those that are counted: there is one, or there are a few
+            if len(data.values) > 2 and not CLOSED.isdisjoint(
+                text_of(flag).lower() for flag in list_of(data.values[0])
+            ):
                 delimiter = text_of(data.values[1])
         self._answered(data)
         return (yield from self.mailboxes.steps(f"{name}{delimiter}*")) if delimiter else None

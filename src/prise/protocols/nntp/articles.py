@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from prise.errors import NotFound, UsageError
+from prise.protocols.header import file_name
 from prise.protocols.nntp import yenc
 from prise.protocols.nntp.data import (
     Article,
@@ -14,7 +15,6 @@ from prise.protocols.nntp.data import (
     Overview,
     Pointer,
     Which,
-    file_name,
     is_empty,
     is_id,
     read_header_lines,

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 
 from prise.errors import ProtocolError, UsageError
+from prise.protocols.header import decoded_words
 from prise.protocols.talk import cleaned
 
 Which: TypeAlias = "int | str | tuple[int, int | None] | range | None"
@@ -194,23 +195,7 @@ def read_header_lines(lines: Iterable[builtins.bytes]) -> list[HeaderLine]:
 
 def decoded_header(text: str) -> str:
     """A header field as its author meant it (RFC 2047). Bytes that are not UTF-8 are taken as Latin-1, which never fails."""
-    text = plain(text)
-    if "=?" not in text:
-        return text
-    from email.errors import MessageError
-    from email.header import decode_header, make_header
-
-    try:
-        # Some charsets (UTF-7) can name half of a surrogate pair, which nobody could print.
-        return str(make_header(decode_header(text))).encode(errors="replace").decode()
-    except (MessageError, LookupError, ValueError):
-        return text
-
-
-def file_name(text: str) -> str:
-    """A name that a server told, for a file: without folders, since one that leads out of the folder it is saved in is an
-    attack, and at most 100 characters."""
-    return re.split(r"[/\\]", cleaned(text))[-1].strip(". \t\n")[-100:] or "file"
+    return decoded_words(plain(text))
 
 
 def plain(text: str) -> str:

@@ -17,7 +17,7 @@ import re
 from zlib import crc32
 
 from prise.errors import FrameError
-from prise.protocols.nntp.data import file_name
+from prise.protocols.header import file_name
 
 LONGEST_LINE = 64 * 1024
 """Bytes of a line. The draft says 254 at the most, and some have more."""

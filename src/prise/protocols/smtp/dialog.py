@@ -3,11 +3,11 @@ one answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import ip_address
 from typing import NoReturn
 
-from prise.errors import ConnectionLost, LoginFailed, ProtocolError, Refused, UsageError
+from prise.errors import ConnectionLost, LoginFailed, NotFound, ProtocolError, Refused, UsageError
 from prise.protocols.credentials import Login
 from prise.protocols.reply import Reply, read_reply
 from prise.protocols.sasl import Answers, choose
@@ -16,6 +16,10 @@ from prise.protocols.talk import HIDDEN, Talk, cleaned
 
 CLOSING = 421
 """The code with which a server says, at any time, that it hangs up."""
+
+
+LONGEST_COMMAND = 512
+"""Bytes (RFC 5321 §4.5.3.1.4). A longer token waits until it is asked for (RFC 4954 §4)."""
 
 
 class Dialog(Talk):
@@ -100,7 +104,7 @@ class Dialog(Talk):
         yield from self._authenticate(mechanism.name, Answers(mechanism, login, self.target.host))
 
     def _authenticate(self, name: str, answers: Answers) -> Steps[None]:
-        initial = answers.initial()
+        initial = answers.initial(LONGEST_COMMAND - len(f"AUTH {name} \r\n"))
         yield from self.say(
             f"AUTH {name}{f' {initial}' if initial else ''}", f"AUTH {name}{f' {HIDDEN}' if initial else ''}"
         )
@@ -113,13 +117,13 @@ class Dialog(Talk):
 
     # -- one command, one answer ---------------------------------------------------------------------------------------
 
-    def _command(self, line: str, kind: type[Refused] = Refused) -> Steps[Reply]:
-        """Raises Refused, or the kind under it, for what is no success."""
+    def _command(self, line: str, missing: Collection[int] = ()) -> Steps[Reply]:
+        """Raises Refused for what is no success; NotFound for codes that say that something is missing."""
         yield from self.say(line)
         operation = line.partition(" ")[0]
         reply = yield from self._answer(operation)
         if reply.kind != 2:
-            raise self._refusal(reply, operation, kind)
+            raise self._refusal(reply, operation, NotFound if reply.code in missing else Refused)
         return reply
 
     def _say_all(self, lines: Iterable[str]) -> Steps[None]:

@@ -134,6 +134,8 @@ def _in_header(fields: Message, name: str) -> list[str]:
 def _read(registry: HeaderRegistry, text: str) -> list[Address] | None:
     """The addresses in a header's text; None where it is not clear what they are: mail for somebody else is no guess."""
     bare = [_ADDRESS.fullmatch(part.strip()) for part in text.split(",")]
+    if any(match is not None and match["local"].startswith("=?") for match in bare):
+        return None  # an encoded word, into which the old classes of `email` put name and address: who that is is not clear
     if all(match is not None and not match["local"].startswith('"') for match in bare):
         # So most are; and the parser below, which takes a hundred times as long, knows no local users without a domain.
         return [Address("", match["local"], ascii_domain(match["domain"] or "")) for match in bare if match is not None]
@@ -169,7 +171,7 @@ class Notices:
     @classmethod
     def wanted(
         cls,
-        notify: Addresses | None,
+        notify: str | Iterable[str] | None,
         ret: Literal["full", "headers"] | None,
         envid: str | None,
         orcpt: Mapping[str, str] | None,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from email.errors import MissingHeaderBodySeparatorDefect
+from email.errors import MessageError, MissingHeaderBodySeparatorDefect
 from email.message import EmailMessage, Message
 from email.parser import Parser
 from email.policy import SMTP
@@ -27,6 +27,9 @@ MOST_HEADER = 1024 * 1024
 
 CHUNK = 1024 * 1024
 """Bytes of a message that one BDAT sends; each waits for its answer."""
+
+LONGEST_NAME = 66
+"""Characters of a person's name that has to be in quotes, with them: with a comma behind it, it fits on a line of 78."""
 
 _END = re.compile(rb"\r\n|\r|\n")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
@@ -113,6 +116,14 @@ def _parsed(header: bytes) -> Message:
     return fields
 
 
+def readable(path: Path) -> None:
+    """Raises UsageError for a file that cannot be read."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageError("{path} cannot be read: {reason}", path=path, reason=error.strerror or str(error)) from None
+
+
 class _Raw:
     """What was given, to be read again from any place. front: how it begins. is_longer: there is more than that."""
 
@@ -139,11 +150,26 @@ def written(message: Message, eight_bits: bool) -> bytes:
     """A message of the standard library's `email`, as bytes."""
     policy: Any = message.policy.clone(linesep="\r\n", cte_type="8bit" if eight_bits else "7bit")
     if isinstance(message, EmailMessage):
+        _refuse_long_names(message)
         policy = policy.clone(utf8=policy.utf8 or _names_international(message))
     try:
         return message.as_bytes(policy=policy)
-    except (ValueError, LookupError, UnicodeError) as error:
+    # MessageError: a header with line ends in it; the last two: a body that is none.
+    except (ValueError, LookupError, MessageError, AttributeError, TypeError) as error:
         raise UsageError("the message cannot be written: {reason}", reason=str(error)) from error
+
+
+def _refuse_long_names(message: EmailMessage) -> None:
+    """Python's `email` loses the quotes of a name that does not fit on a line: what is in it would then pass for addresses."""
+    for value in message.values():
+        for person in getattr(value, "addresses", ()):
+            name = str(person).removesuffix(f" <{person.addr_spec}>")
+            if len(name) > LONGEST_NAME and name.startswith('"'):
+                raise UsageError(
+                    "the name of {address} is longer than {limit} characters",
+                    address=person.addr_spec,
+                    limit=LONGEST_NAME - 2,
+                )
 
 
 def _names_international(message: EmailMessage) -> bool:

@@ -6,20 +6,20 @@ for all recipients. DATA is among them; where it then turns out that nobody is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.message import Message
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from prise.errors import ConnectionLost, NotFound, PriseError, Refused, TooSlow, Unsupported, UsageError
+from prise.errors import ConnectionLost, PriseError, Refused, TooSlow, Unsupported, UsageError
 from prise.protocols.entry import Entry
 from prise.protocols.reply import Reply, read_reply
 from prise.protocols.session import content, procedure, streaming
 from prise.protocols.smtp.delivery import Delivery, RecipientsRefused, Sent
 from prise.protocols.smtp.dialog import Dialog
 from prise.protocols.smtp.envelope import Addresses, Envelope, Notices, checked, envelope_of
-from prise.protocols.smtp.outgoing import Outgoing
+from prise.protocols.smtp.outgoing import Outgoing, readable
 from prise.protocols.source import Data
 from prise.protocols.steps import Flow, Steps
 from prise.protocols.talk import cleaned
@@ -27,6 +27,9 @@ from prise.protocols.target import decoded
 
 GROUP = 100
 """Commands in one write. Their answers must fit into what the network holds while nobody reads them."""
+
+NO_SUCH_ADDRESS = (550, 551, 553)
+"""What VRFY is answered for an address that is not there (RFC 5321 §3.5.3); others are a no to the question."""
 
 Progress = Callable[[int], object]
 """Told of so many further bytes of the message that were sent."""
@@ -45,7 +48,7 @@ class SMTPTalk(Dialog):
         sender: str | None = None,
         recipients: Addresses | None = None,
         *,
-        notify: Addresses | None = None,
+        notify: str | Iterable[str] | None = None,
         ret: Literal["full", "headers"] | None = None,
         envid: str | None = None,
         orcpt: Mapping[str, str] | None = None,
@@ -84,20 +87,23 @@ class SMTPTalk(Dialog):
         report: Callable[[Sent], object] | None = None,
     ) -> Steps[tuple[Sent, ...]]:
         """Sends every file *.eml of a folder, in the order of their names, and says of each what became of it. One that is
-        refused, or is no message, does not stop the others; a connection that breaks does.
+        refused, is no message or cannot be read does not stop the others; a connection that breaks does.
 
         report: called with each as soon as it is known.
         """
-        everything: tuple[Sent, ...] = ()
+        if not Path(folder).is_dir():
+            raise UsageError("there is no folder {path}", path=folder)
+        everything: list[Sent] = []
         for path in sorted(Path(folder).glob("*.eml")):
             try:
+                readable(path)
                 sent = Sent(path, (yield from self.send.steps(path, sender, recipients)))
             except (Refused, UsageError) as error:
                 sent = Sent(path, error=error)
-            everything += (sent,)
+            everything.append(sent)
             if report is not None:
                 report(sent)
-        return everything
+        return tuple(everything)
 
     @procedure
     def put(self, name: str | None, data: Data) -> Steps[Delivery]:
@@ -132,17 +138,14 @@ class SMTPTalk(Dialog):
 
     @procedure
     def verify(self, address: str) -> Steps[str]:
-        """What the server says of an address (VRFY); many say nothing of use. Raises NotFound."""
-        return cleaned((yield from self._command(f"VRFY {checked(address)}", NotFound)).text)
+        """What the server says of an address (VRFY); many say nothing of use. Raises NotFound, and Refused for a no to the
+        question."""
+        return cleaned((yield from self._command(f"VRFY {checked(address)}", missing=NO_SUCH_ADDRESS)).text)
 
     @procedure
     def help(self, topic: str = "") -> Steps[str]:
         """The server's help text."""
-        yield from self.say(f"HELP {topic}".rstrip())
-        reply = yield from self._answer("HELP")
-        if reply.kind != 2:
-            raise self._refusal(reply, "HELP")
-        return cleaned(reply.text)
+        return cleaned((yield from self._command(f"HELP {topic}".rstrip())).text)
 
     @procedure
     def noop(self) -> Steps[None]:
