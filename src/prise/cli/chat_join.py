@@ -12,7 +12,7 @@ import prise
 from prise.cli import parameters
 from prise.cli.outcome import say
 from prise.cli.security import client_security, client_tls, encrypted, proxies
-from prise.cli.terminal import is_terminal
+from prise.cli.terminal import full_screen, is_terminal
 from prise.cli.texts import examples, visible
 from prise.locale import language
 from prise.locale import translate as _
@@ -67,25 +67,12 @@ def join(address: str, name: str, rooms: tuple[str, ...], by_lines: bool, as_jso
     wish = sessions.Wish(name=name or kept.last_name(), rooms=list(rooms), language=language())
     full = is_terminal() and not by_lines and not as_json and os.environ.get("TERM") != "dumb"
     if full:
-        code, unsettled = full_screen().run(connect, connect_bytes, where, wish, kept)
+        code, unsettled = full_screen("prise.chat.client.start").run(connect, connect_bytes, where, wish, kept)
         if unsettled:
             say(_("{number} of your messages may not have been stored").format(number=unsettled))
         return int(code)
     wish.name, wish.history = wish.name or user_name(), 0
     return asyncio.run(pipe(connect, where, wish, kept, as_json))
-
-
-def full_screen() -> Any:
-    """The module that takes the terminal. Raises MissingExtra."""
-    try:
-        from prise.chat.client import start
-    except ImportError as error:
-        raise prise.MissingExtra(
-            "the package {package} is not installed; get it with: pip install 'prise[{extra}]'",
-            package=error.name or "prompt_toolkit",
-            extra="cli",
-        ) from None
-    return start
 
 
 async def pipe(connect: Any, where: prise.Address, wish: Any, kept: Any, as_json: bool) -> int:

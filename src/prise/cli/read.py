@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import prise
-from prise.cli.terminal import is_terminal
+from prise.cli.terminal import full_screen, is_terminal
 from prise.cli.texts import examples
 from prise.cli.urls import URLS, session_arguments, session_options
 from prise.locale import translate as _
@@ -51,19 +51,6 @@ def command(url: str, plain: bool, **session: Any) -> None:
             raise prise.UsageError(
                 "this is not text: write it to a file with {example}", example=f"prise get {place.url} -O"
             )
-        screen().Screen(servers, page).run()
+        full_screen("prise.reader.screen").Screen(servers, page).run()
     finally:
         servers.close()
-
-
-def screen() -> Any:
-    """The module that takes the terminal. Raises MissingExtra."""
-    try:
-        from prise.reader import screen as module
-    except ImportError as error:
-        raise prise.MissingExtra(
-            "the package {package} is not installed; get it with: pip install 'prise[{extra}]'",
-            package=error.name or "prompt_toolkit",
-            extra="cli",
-        ) from None
-    return module

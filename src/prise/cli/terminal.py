@@ -11,11 +11,25 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
+import prise
 from prise.cli.link import Piped
 from prise.cli.texts import visible
+
+
+def full_screen(module: str) -> Any:
+    """A module that takes the whole terminal. Raises MissingExtra."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise prise.MissingExtra(
+            "the package {package} is not installed; get it with: pip install 'prise[{extra}]'",
+            package=error.name or "prompt_toolkit",
+            extra="cli",
+        ) from None
 
 
 def is_terminal() -> bool:
