@@ -16,6 +16,8 @@ import pytest
 
 import cli_process
 import prise
+from prise.cli import urls
+from prise.cli.get import MOST_PRETTY, file_name, pretty
 from prise.cli.root import run
 from real_servers.dovecot import Dovecot
 from real_servers.gophernicus import Gophernicus
@@ -88,6 +90,86 @@ def test_one_of_several_that_is_not_there(command: Command, nginx: Nginx, tmp_pa
     assert done.code == 1
     assert "404" in done.said
     assert (tmp_path / "there.txt").read_bytes() == b"there\n"
+
+
+def test_two_urls_never_go_to_one_file(command: Command, nginx: Nginx, tmp_path: Path) -> None:
+    done = command("get", nginx.url("a/index.html"), nginx.url("b/index.html"), "-o", f"{tmp_path}/")
+    assert done.code == 2
+    assert "one by one" in done.said
+
+
+def test_one_of_several_that_is_no_url(command: Command, tmp_path: Path) -> None:
+    done = command("get", "pop3://localhost:1/1", "gemini://localhost/", "-o", f"{tmp_path}/")
+    assert (done.code, "none of" in done.said, "refused" in done.said) == (2, True, False)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://example.org/a/b.txt?c=d/e#f", "b.txt"),
+        ("http://example.org/a/", "a"),
+        ("http://example.org", "index.html"),
+        ("http://ada:secret@example.org", "index.html"),
+        ("http://example.org/..", "index.html"),
+        ("http://example.org/%2e%2e%2fetc%2fpasswd", ".._etc_passwd"),
+        ("http://example.org/a%00b%e9", "ab\N{REPLACEMENT CHARACTER}"),
+        ("imap://h/INBOX/;UID=7", "UID=7"),
+        ("news:5d1@example.org", "5d1@example.org"),
+    ],
+)
+def test_a_name_from_a_url_is_a_file_of_this_folder(url: str, name: str) -> None:
+    assert file_name(url) == name
+
+
+def test_a_disk_that_is_full(command: Command, nginx: Nginx) -> None:
+    nginx.place("one.txt", b"one\n")
+    done = command("get", nginx.url("one.txt"), "-o", "/dev/full")
+    assert (done.code, done.said) == (1, "prise: /dev/full: No space left on device\n")
+
+
+def test_ctrl_c_cuts_what_is_fetched_side_by_side(tmp_path: Path) -> None:
+    begun, over = threading.Semaphore(0), threading.Event()
+
+    def endless(connection: prise.Connection) -> None:
+        connection.receive()
+        connection.send(b"x" * 5000)
+        begun.release()
+        over.wait(cli_process.PATIENCE)
+
+    with prise.listen(endless, ":0", framing="chunks", model="threads") as server:
+        there = [f"gopher://localhost:{server.address.port}/9/{name}" for name in "abc"]
+        with cli_process.Running("get", *there, "--parallel", "2", "-o", f"{tmp_path}/") as running:
+            assert begun.acquire(timeout=cli_process.PATIENCE)
+            assert begun.acquire(timeout=cli_process.PATIENCE)
+            running.signal()
+            assert running.wait() == 130
+        over.set()
+
+
+def test_json_is_laid_out_for_people_and_what_is_none_stays_as_it_is() -> None:
+    assert b"".join(pretty(iter([b'{"a":', b'"\xc3\xa9"}']))).decode() == '{\n  "a": "é"\n}\n'
+    deep = b"[" * 5000 + b"]" * 5000
+    many = [b"[" + b" " * MOST_PRETTY, b" " * 10, b"]"]
+    for pieces in ([b"{not", b" json"], [deep], many):
+        assert b"".join(pretty(iter(pieces))) == b"".join(pieces)
+    assert b"".join(pretty(iter([b'"\\ud800"']))) == b'"?"\n', "half of a surrogate pair"
+
+
+def test_several_that_need_the_same_password_ask_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def ask(host: str, user: str | None) -> tuple[str, str]:
+        asked.append((host, user))
+        return "ada", "pw"
+
+    monkeypatch.setattr(urls, "ask", ask)
+    asking = urls.Asking()
+    threads = [threading.Thread(target=asking, args=("h", "ada")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (asking("h", "ada"), asked) == (("ada", "pw"), [("h", "ada")])
 
 
 @pytest.mark.parametrize("server", ["nginx", "proftpd"])
@@ -188,6 +270,21 @@ def test_a_list_for_people_and_one_for_programs(command: Command, gophernicus: G
     assert b"\x1b" not in done.out
 
 
+def test_names_that_are_not_utf_8(command: Command) -> None:
+    """A pipe gets the bytes of the server, JSON an escape, and people a mark. Lines without a name are for people alone."""
+
+    def menu(connection: prise.Connection) -> None:
+        connection.receive()
+        connection.send(b"iHello\t\tnull\t1\r\n0Coffee\tcaf\xe9\tlocalhost\t%d\r\n.\r\n" % server.address.port)
+
+    with prise.listen(menu, ":0", framing="chunks") as server:
+        url = f"gopher://localhost:{server.address.port}/"
+        plain, told, long = (command("ls", *how, url) for how in ([], ["--json"], ["-l"]))
+    assert plain == (0, b"0caf\xe9\n", "")
+    assert [json.loads(line)["name"] for line in told.out.splitlines()] == ["", "0caf\udce9"]
+    assert [line.split() for line in long.out.splitlines()] == [[b"Hello"], [b"0caf?", b"Coffee"]]
+
+
 def test_only_the_last(command: Command, proftpd: Proftpd) -> None:
     for name in ("a", "b", "c"):
         proftpd.place(f"listed/{name}", b"x")
@@ -209,6 +306,16 @@ def test_a_file_keeps_its_name_in_a_folder(command: Command, proftpd: Proftpd, t
     assert (proftpd.root / "in" / "été 1.txt").read_bytes() == b"summer"
 
 
+def test_the_root_is_a_folder_too(command: Command, proftpd: Proftpd, tmp_path: Path) -> None:
+    (tmp_path / "to-root.txt").write_bytes(b"here")
+    url = proftpd.url("", user="u:pw") + "?tls=never"
+    done = command("put", tmp_path / "to-root.txt", url)
+    assert done.code == 0, done.said
+    assert (proftpd.root / "to-root.txt").read_bytes() == b"here"
+    done = command("put", "-", url)
+    assert (done.code, "alone" in done.said) == (2, True)
+
+
 def test_an_upload_goes_on(command: Command, proftpd: Proftpd, tmp_path: Path) -> None:
     data = os.urandom(10_000)
     (tmp_path / "up.bin").write_bytes(data)
@@ -216,6 +323,10 @@ def test_an_upload_goes_on(command: Command, proftpd: Proftpd, tmp_path: Path) -
     url = proftpd.url("half.bin", user="u:pw") + "?tls=never"
     done = command("put", "-C", tmp_path / "up.bin", url)
     assert done.code == 0, done.said
+    assert (proftpd.root / "half.bin").read_bytes() == data
+    (tmp_path / "up.bin").write_bytes(b"another")
+    done = command("put", "-C", tmp_path / "up.bin", url)
+    assert (done.code, "longer" in done.said) == (2, True)
     assert (proftpd.root / "half.bin").read_bytes() == data
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import prise
+from prise.protocols import pop3
 from prise.protocols.pop3 import POP3
 from prise.protocols.seen import Seen
 from real_servers.dovecot import Dovecot
@@ -171,6 +172,33 @@ def test_every_way_of_logging_in(
     assert any("****" in line for line in lines)
 
 
+@pytest.mark.parametrize("where", ["option", "URL"])
+def test_apop_when_it_is_asked_for(dovecot: Dovecot, user: str, trust: prise.TLS, where: str) -> None:
+    said: list[str] = []
+    login, option = (f"{user};AUTH=+APOP", None) if where == "URL" else (user, "APOP")  # RFC 2384 §3
+    url = f"pop3s://{login}:pw@localhost:{dovecot.pop3_tls_port}/"
+    with prise.open(url, tls=trust, mechanism=option, trace=lambda _, line: said.append(line)) as box:
+        assert box.stat().messages == 0
+    assert f"APOP {user} ********" in said
+
+
+def test_a_long_token_is_said_when_the_server_asks_for_it() -> None:
+    """A command has 255 octets at most (RFC 2449 §4)."""
+    said: list[str] = []
+    script = {b"CAPA": b"+OK\r\nSASL XOAUTH2\r\n.\r\n", b"AUTH": b"+ \r\n"}
+    with prise.listen(hostile(script), ":0", framing="chunks") as server:
+        url = f"pop3://ada@localhost:{server.address.port}/?tls=never"
+        with prise.open(url, token="t" * 300, trace=lambda _, line: said.append(line)) as box:
+            box.noop()
+    assert said[3:6] == ["AUTH XOAUTH2", "+ ", "********"]
+
+
+def test_a_mailbox_that_is_in_use_is_no_wrong_password() -> None:
+    with pytest.raises(prise.Refused, match="IN-USE") as raised:
+        attack({b"PASS": b"-ERR [IN-USE] try later\r\n"}, lambda box: None)
+    assert not isinstance(raised.value, prise.LoginFailed)
+
+
 def test_a_certificate_that_nobody_vouches_for(dovecot: Dovecot, user: str) -> None:
     for tls in (True, False):
         with pytest.raises(prise.TLSError):
@@ -236,6 +264,17 @@ def test_an_endless_greeting() -> None:
 def test_no_greeting_of_pop3() -> None:
     with pytest.raises(prise.ProtocolError, match="neither"):
         attack({}, lambda box: None, greeting=b"SSH-2.0-OpenSSH\r\n")
+
+
+def test_no_list_of_capabilities_of_pop3() -> None:
+    with pytest.raises(prise.ProtocolError, match="neither"):
+        attack({b"CAPA": b"HTTP/1.1 400 Bad Request\r\n"}, lambda box: None)
+
+
+def test_a_list_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pop3, "LONGEST_LIST", 1000)
+    with pytest.raises(prise.MessageTooLarge, match="1000 bytes"):
+        attack({b"UIDL": b"+OK\r\n" + b"1 %b\r\n" % (b"x" * 500) * 3}, lambda box: box.uids())
 
 
 def test_silence() -> None:

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 import prise
 from prise.protocols.reader import Reader
+from prise.protocols.reply import read_reply
+from prise.protocols.talk import Options, Talk
+from prise.protocols.target import Target
 
 
 def feed(steps, pieces):
@@ -107,3 +110,40 @@ def test_dotted_lines(lines: list[bytes], size: int) -> None:
         return found
 
     assert feed(collect(Reader()), [wire[at : at + size] for at in range(0, len(wire), size)]) == lines
+
+
+# -- Answers that begin with three digits ------------------------------------------------------------------------------
+
+
+def replied(wire: bytes, several: bool = True, size: int = 1):
+    talk = Talk(Target.parse("smtp://h"), Options())
+    return feed(read_reply(talk, several), [wire[at : at + size] for at in range(0, len(wire), size)])
+
+
+def test_an_answer_of_one_line_or_several() -> None:
+    assert replied(b"250 fine\r\n") == (250, ("fine",))
+    assert replied(b"250\r\n") == (250, ("",))
+    assert replied(b"250-one\r\n250-two\r\n250 three\r\n") == (250, ("one", "two", "three"))
+    assert replied(b"211-Features:\r\n MLST\r\n2500\r\n211 End\r\n") == (211, ("Features:", " MLST", "2500", "End"))
+    assert replied(b"211-one\r\n", several=False) == (211, ("one",))
+
+
+@pytest.mark.parametrize("line", [b"", b"25 fine", b"2500 fine", b"250fine", b"650 fine", b" 250 fine", b"\xff"])
+def test_what_is_no_answer(line: bytes) -> None:
+    with pytest.raises(prise.ProtocolError, match="three digits"):
+        replied(line + b"\r\n")
+
+
+def test_an_answer_has_a_bound() -> None:
+    with pytest.raises(prise.ProtocolError, match="1000 lines"):
+        replied(b"250-\r\n" * 1001, size=65536)
+    with pytest.raises(prise.MessageTooLarge, match="bytes"):
+        replied((b"250-" + b"x" * 60_000 + b"\r\n") * 6, size=65536)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_an_answer_or_an_error(data: bytes) -> None:
+    try:
+        assert 100 <= replied(data).code < 600
+    except prise.PriseError:
+        pass

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,9 +17,33 @@ from hypothesis import strategies as st
 import prise
 from peers import Peer, free_port
 from prise.protocols.credentials import Credentials, Login
+from prise.protocols.sasl import Answers, choose
 from prise.protocols.source import Source
 from prise.protocols.target import Target
 from real_servers.dovecot import Dovecot
+from real_servers.proftpd import Proftpd
+
+
+@contextmanager
+def speaking(script: dict[bytes, bytes], **options: Any) -> Iterator[str]:
+    """A POP3 server that answers each command as the script says, else +OK; gives its URL. `<end>` ends it, in the middle."""
+
+    def conversation(connection: prise.Connection) -> None:
+        connection.send(b"+OK\r\n")
+        held = b""
+        for chunk in connection:
+            held += chunk
+            while b"\r\n" in held:
+                line, _, held = held.partition(b"\r\n")
+                answer = script.get(line, b"+OK 1 2\r\n")
+                connection.send(answer.removesuffix(b"<end>"))
+                if answer.endswith(b"<end>") or line == b"QUIT":
+                    return
+
+    script = {b"CAPA": b"-ERR\r\n", **script}
+    with prise.listen(conversation, ":0", framing="chunks", model="threads", **options) as server:
+        yield f"pop3://ada:pw@localhost:{server.address.port}/?tls=never"
+
 
 # -- URLs --------------------------------------------------------------------------------------------------------------
 
@@ -32,6 +61,9 @@ from real_servers.dovecot import Dovecot
         ("gopher://h/1/a?b", "gopher", "h", 70, False, None, None, "1/a?b"),
         ("news://h/comp.lang.python", "nntp", "h", 119, False, None, None, "comp.lang.python"),
         ("https://h/a?tls=never", "http", "h", 443, True, None, None, "a?tls=never"),
+        ("http://h?a=b/c", "http", "h", 80, False, None, None, "?a=b/c"),
+        ("http://h#part", "http", "h", 80, False, None, None, "#part"),
+        ("pop3:///3", "pop3", "localhost", 110, False, None, None, "3"),
     ],
 )
 def test_a_url_is_taken_apart(url, protocol, host, port, tls, user, password, place) -> None:
@@ -57,7 +89,8 @@ def test_news_without_a_server_is_the_users_own(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     "url",
     ["", "example.org", "gemini://h/", "pop3:/h", "pop3://h:99999/", "pop3://a b/", "pop3://h/\r\n", "pop3://h:x:y/",
-     "pop3://a%0ab@h/", "pop3://%ff@h/", "pop3://h/" + "x" * 9000],
+     "pop3://a%0ab@h/", "pop3://%ff@h/", "pop3://h/" + "x" * 9000, "pop3://\udcff@h/", "pop3://h/\udcff",
+     "pop3://h%1b[2J/", "pop3://h%c2%9b/", "pop3://h:pop3/", "pop3://[::1/", "pop3://h:\u0663/"],
 )  # fmt: skip
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(prise.AddressError):
@@ -83,9 +116,11 @@ def test_any_text_is_a_url_or_an_address_error(text: str) -> None:
 def test_the_password_shows_nowhere() -> None:
     target = Target.parse("pop3://ada:correcthorse@h/1")
     assert "correcthorse" not in str(target) + repr(target)
-    with pytest.raises(prise.AddressError) as raised:
-        Target.parse("pop3://ada:correcthorse@h:x:y/")
-    assert "correcthorse" not in str(raised.value)
+    # A slash or a question mark that was not encoded ends the host: what stands there then is part of the password.
+    for url in ("pop3://ada:correcthorse@h:x:y/", "pop3://ada:correcthorse/x@h/", "pop3://ada:correcthorse?x@h/"):
+        with pytest.raises(prise.AddressError) as raised:
+            Target.parse(url)
+        assert "correcthorse" not in str(raised.value)
 
 
 # -- Who logs in -------------------------------------------------------------------------------------------------------
@@ -119,6 +154,23 @@ def test_a_netrc_that_cannot_be_read_is_named_and_not_quoted(netrc: Path) -> Non
     with pytest.raises(prise.UsageError, match="netrc") as raised:
         Credentials().find(Target.parse("pop3://mail.example.org/"))
     assert "from-netrc" not in str(raised.value)
+
+
+def test_a_home_that_is_no_folder_has_no_netrc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+    assert Credentials().find(Target.parse("http://h/"), needed=False) is None
+
+
+def test_a_password_in_another_encoding_stays_as_it_is() -> None:
+    """Its bytes come as surrogates, as from a descriptor."""
+    login = Credentials("ada", b"caf\xe9".decode(errors="surrogateescape")).find(Target.parse("pop3://h/"))
+    assert login is not None
+    mechanism = choose(["PLAIN"], login, encrypted=True)
+    assert mechanism is not None
+    assert Answers(mechanism, login, "h").initial() == "AGFkYQBjYWbp"
+    with pytest.raises(prise.UsageError, match="surrogate"):
+        Credentials("ada", "\ud800").find(Target.parse("pop3://h/"))
 
 
 def test_at_last_somebody_is_asked(netrc: Path) -> None:
@@ -207,7 +259,8 @@ def test_what_is_left_in_the_middle_does_no_harm(dovecot: Dovecot, mailbox: str)
         assert box.stat().messages == 3
         half = box.get(2)
         next(half)
-    assert list(half) == [], "with its session closed it is at its end"
+    with pytest.raises(prise.UsageError, match="closed before"):
+        half.read()  # half a message is not to be taken for a whole one
 
 
 def test_two_answers_at_a_time(dovecot: Dovecot, mailbox: str) -> None:
@@ -225,6 +278,160 @@ def test_a_one_liner_closes_its_session(dovecot: Dovecot, mailbox: str) -> None:
     assert connection.closed
 
 
+def test_a_session_is_opened_once_and_closed_as_often_as_you_like() -> None:
+    with speaking({}) as url:
+        box = prise.open(url).open()
+        with pytest.raises(prise.UsageError, match="opened once"):
+            box.open()
+        assert box.stat() == (1, 2)
+        box.close()
+        box.close()
+        assert not box.usable
+        for use in (box.stat, lambda: box.connection, lambda: box.get(1)):
+            with pytest.raises(prise.UsageError, match="closed"):
+                use()
+
+
+def test_half_of_an_answer_is_never_taken_for_the_whole() -> None:
+    """The connection breaks while the rest is read for another command: its reader hears of it as well."""
+    with speaking({b"RETR 1": b"+OK\r\none\r\n<end>"}) as url, prise.open(url, timeout=5) as box:
+        content = box.get(1)
+        with pytest.raises(prise.ConnectionLost):
+            box.stat()
+        with pytest.raises(prise.ConnectionLost):
+            content.read()
+
+
+def test_a_long_rest_is_left_in_bounded_time() -> None:
+    """Each read brings enough to count as progress, and no end."""
+
+    def endless(connection: prise.Connection) -> None:
+        connection.send(b"+OK\r\n")
+        try:
+            for command in connection:
+                connection.send(b"-ERR\r\n" if command == b"CAPA\r\n" else b"+OK 1 2\r\n")
+                while command == b"RETR 1\r\n" and not over.wait(0.02):
+                    connection.send(b"x" * 2000)
+        except prise.ConnectionLost:
+            pass
+
+    over = threading.Event()
+    with prise.listen(endless, ":0", framing="chunks", model="threads") as server:
+        box = prise.open(f"pop3://a:b@localhost:{server.address.port}/?tls=never", timeout=0.2).open()
+        content = box.get(1)
+        next(content)
+        begun = time.monotonic()
+        content.close()
+        assert time.monotonic() - begun < 5, "a MiB at this rate takes ten seconds"
+        assert not box.usable
+        box.close()
+        over.set()
+
+
+def test_the_time_is_for_tls_as_well() -> None:
+    """A server that says nothing more, where TLS is to begin."""
+    with speaking({b"CAPA": b"+OK\r\nSTLS\r\n.\r\n", b"STLS": b"+OK\r\n"}) as url:
+        with pytest.raises(prise.TooSlow, match=r"0\.2 s"):
+            prise.open(url.partition("?")[0], timeout=0.2).open()
+
+
+def test_one_session_is_for_one_task_at_a_time() -> None:
+    """Who comes second is told so; the first gets its answer, and the session stays in step."""
+
+    async def main(url: str) -> None:
+        async with prise.open(url) as box:
+            first, second = await asyncio.gather(box.stat(), box.stat(), return_exceptions=True)
+            assert first == (1, 2)
+            assert isinstance(second, prise.UsageError)
+            assert "another" in str(second)
+            content = box.get(1)
+            reading, listing = await asyncio.gather(content.read(), box.sizes(), return_exceptions=True)
+            assert reading == b"one\r\n"
+            assert isinstance(listing, prise.UsageError)
+            assert await box.stat() == (1, 2)
+
+    with speaking({b"RETR 1": b"+OK\r\none\r\n.\r\n"}) as url:
+        asyncio.run(main(url))
+
+
+@contextmanager
+def never_ending() -> Iterator[str]:
+    """A document of Gopher, which ends with the connection."""
+
+    def conversation(connection: prise.Connection) -> None:
+        connection.receive()
+        connection.send(b"half" * 1000)  # it looks at the beginning first, which may be an error
+        over.wait(5)
+
+    over = threading.Event()
+    with prise.listen(conversation, ":0", framing="chunks", model="threads") as server:
+        try:
+            yield f"gopher://localhost:{server.address.port}/9/x"
+        finally:
+            over.set()
+
+
+def test_a_session_is_cut_from_another_thread() -> None:
+    with never_ending() as url, prise.open(url) as session:
+        content = session.get()
+        assert next(content).startswith(b"half")
+        cutting = threading.Thread(target=session.abort)
+        cutting.start()
+        with pytest.raises(prise.ConnectionLost):
+            content.read()
+        cutting.join()
+
+
+@pytest.mark.parametrize("cut", ["abort", "close", "cancel"])
+def test_a_session_is_cut_by_another_task(cut: str) -> None:
+    async def main(url: str) -> None:
+        session = await prise.open(url)
+        content = await session.get()
+        assert (await anext(content)).startswith(b"half")
+        reading = asyncio.ensure_future(content.read())
+        await asyncio.sleep(0)
+        if cut == "close":
+            await session.close()
+        else:
+            (reading.cancel if cut == "cancel" else session.abort)()
+        with pytest.raises(asyncio.CancelledError if cut == "cancel" else prise.ConnectionLost):
+            await reading
+        await session.close()
+        assert session._mover._links == {}
+
+    with never_ending() as url:
+        asyncio.run(main(url))
+
+
+def test_not_every_protocol_can_begin_in_the_middle() -> None:
+    with pytest.raises(prise.Unsupported, match="middle"):
+        prise.get("pop3://h/1", offset=7)
+
+
+def test_address_stands_in_the_place_of_the_urls_server_and_of_no_other() -> None:
+    def here(connection: prise.Connection) -> None:
+        connection.receive()
+        there = f"http://localhost:{other.address.port}/"
+        connection.send(f"HTTP/1.1 302 Found\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    def elsewhere(connection: prise.Connection) -> None:
+        connection.receive()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nthere")
+
+    with prise.listen(here, ":0", framing="chunks") as first, prise.listen(elsewhere, ":0", framing="chunks") as other:
+        assert prise.get("http://example.org/", address=first.address, timeout=5).read() == b"there"
+
+
+def test_after_a_reload_of_the_certificates_data_connections_still_resume(proftpd: Proftpd) -> None:
+    """The session that they resume belongs to what was read before."""
+    proftpd.place("resumed.txt", b"data")
+    trust = prise.TLS(ca=proftpd.ca)
+    with prise.open(proftpd.url("resumed.txt", user="u:pw"), tls=trust) as session:
+        assert session.get().read() == b"data"
+        trust.reload()
+        assert session.get().read() == b"data"
+
+
 # -- What is sent ------------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +445,23 @@ def test_put_takes_whatever_has_bytes(tmp_path: Path) -> None:
     assert Source.of(path, offset=4).read() == b"456789"
     assert Source.of(iter([b"01", b"23", b"45"]), offset=3).read() == b"345"
     with path.open() as text, pytest.raises(prise.UsageError, match="'rb'"):
-        Source.of(text).read()
+        Source.of(text)
     with pytest.raises(prise.UsageError):
         Source.of(7)
+    with pytest.raises(prise.UsageError, match="str"):
+        Source.of(["text"], offset=2).read()
+    with pytest.raises(FileNotFoundError):
+        Source.of(tmp_path / "missing")  # at once: not when a server waits for it already
+
+
+def test_what_is_copied_from_another_session_breaks_off(proftpd: Proftpd) -> None:
+    """Its error is none of the server that it goes to, which waits for the rest: that session cannot go on."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"first"
+        raise prise.Refused(code="430", words="gone")
+
+    with prise.open(proftpd.url("", user="u:pw") + "?tls=never") as session:
+        with pytest.raises(prise.Refused, match="gone"):
+            session.put("copied.txt", pieces())
+        assert not session.usable

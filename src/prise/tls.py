@@ -115,10 +115,12 @@ class TLS:
             raise UsageError("this ssl.SSLContext is for servers; a client needs one made with ssl.PROTOCOL_TLS_CLIENT")
         return _Client(self, name)
 
-    def resuming(self, connection: Any) -> Resuming:
+    def resuming(self, connection: Any, name: str | None = None) -> Resuming:
         """For `start_tls` on another connection to the same server: it goes on with the TLS session of `connection`, as FTP
-        servers demand of their data connections. On it we are the client, whoever has connected."""
-        return Resuming(self, connection)
+        servers demand of their data connections. On it we are the client, whoever has connected.
+
+        name: whom the certificate must be for; by default the host that `connection` was connected to."""
+        return Resuming(self, connection, name)
 
     def reload(self) -> None:
         """Reads all files again, for the handshakes to come. Raises what the constructor raises; then all stays as it was."""
@@ -227,17 +229,20 @@ class _Client:
         self.reload = tls.reload
 
     def __call__(self) -> Layer:
-        context = self.tls._client
+        context, session = self.tls._client, None
+        if self.first is not None:
+            for layer in self.first._pipeline.layers:
+                if isinstance(layer, TLSLayer):  # a session belongs to its context, which a `reload` may have replaced
+                    context, session = layer.context, layer.session
         assert context is not None
-        session = None if self.first is None else self.first._pipeline.tls_session
         return TLSLayer(context, server=False, name=self.name, pins=self.tls._pins, session=session)
 
 
 class Resuming:
     """What `TLS.resuming` gives."""
 
-    def __init__(self, tls: TLS, first: Any) -> None:
-        self._tls, self._first = tls, first
+    def __init__(self, tls: TLS, first: Any, name: str | None) -> None:
+        self._tls, self._first, self._name = tls, first, name
 
     def client(self, host: str) -> LayerFactory:
         factory = self._tls.client(host)
@@ -246,7 +251,7 @@ class Resuming:
 
     def server(self) -> LayerFactory:
         """The other side has connected, to a place that it was told: it is still the server, of the host we dialled."""
-        return self.client(self._first._dialled.host or "localhost")
+        return self.client(self._name or self._first._dialled.host or "localhost")
 
 
 def check_name(host: str) -> str:

@@ -9,9 +9,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import click
@@ -26,6 +28,9 @@ from prise.locale import translate as _
 
 AT_ONCE = 4
 """How many URLs are fetched at a time by default."""
+
+LONGEST_END = 2.0
+"""Seconds that fetches in progress have to end, after Ctrl-C."""
 
 MOST_PRETTY = 10 * 1024 * 1024
 """Bytes of JSON that are laid out for a person."""
@@ -85,6 +90,8 @@ def command(
     if output == "-":
         output = None
     if recursive:
+        if resume or remote_name or as_json or more:
+            raise prise.UsageError("-r fetches whole folders by ftp: leave -C, -O, -H, --http2 and --json out")
         return get_trees(urls, output, arguments, quiet)
     to_files = output is not None or remote_name
     if not to_files and (resume or as_json or len(urls) > 1):
@@ -93,9 +100,13 @@ def command(
         with prise.open(urls[0], **arguments, **more) as opened:
             show(opened.get(), quiet)
         return 0
+    for url in urls:
+        url_shown(url)  # what is no URL is found out before anything is fetched
     events = Events(as_json, quiet or as_json)
     fetch = Fetch(arguments, more, resume, quiet, events)
     jobs = list(zip(urls, destinations(urls, output), strict=True))
+    if len(jobs) == 1:
+        return fetch(*jobs[0])
     return max(side_by_side(fetch, jobs, parallel), default=0)
 
 
@@ -129,50 +140,73 @@ def read_headers(lines: tuple[str, ...]) -> dict[str, str]:
     return headers
 
 
-def destinations(urls: tuple[str, ...], output: str | None) -> list[Path | None]:
-    """Where each URL goes; None: into a file named as its content says, in the folder that follows from `output`."""
-    if output is None:
-        return [Path(file_name(url)) for url in urls]
-    folder = output.endswith(os.sep) or os.path.isdir(output)
-    if not folder and len(urls) > 1:
-        raise prise.UsageError("several URLs go into a folder: write {example}", example=f"-o {output}{os.sep}")
+def destinations(urls: tuple[str, ...], output: str | None) -> list[Path]:
+    """The file that each URL goes to. Raises UsageError where two would go to the same."""
+    folder = output is None or output.endswith(os.sep) or os.path.isdir(output)
     if not folder:
-        return [Path(output)]
-    Path(output).mkdir(parents=True, exist_ok=True)
-    return [Path(output, file_name(url)) for url in urls]
+        if len(urls) > 1:
+            raise prise.UsageError("several URLs go into a folder: write {example}", example=f"-o {output}{os.sep}")
+        return [Path(str(output))]
+    paths = [Path(output or "", file_name(url)) for url in urls]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise prise.UsageError("two of the URLs would go to {path}: fetch them one by one, with -o", path=path)
+    if output is not None:
+        Path(output).mkdir(parents=True, exist_ok=True)
+    return paths
 
 
 def file_name(url: str) -> str:
     """The last part of a URL's path, fit for a file of this folder."""
     from urllib.parse import unquote
 
-    path = url.partition("://")[2].partition("/")[2] or url.partition(":")[2]
+    rest = url.partition(":")[2]
+    path = rest[2:].partition("/")[2] if rest.startswith("//") else rest
     path = path.partition("#")[0].partition("?")[0].rstrip("/").rpartition("/")[2].lstrip(";")
     name = unquote(path, errors="replace").replace("/", "_").replace("\0", "")
     return "index.html" if name in ("", ".", "..") else name
 
 
-def side_by_side(fetch: Callable[[str, Path], int], jobs: list[Any], most: int) -> Iterator[int]:
-    """The exit codes, in the order of the jobs."""
-    if len(jobs) == 1:
-        yield fetch(*jobs[0])
-        return
-    with ThreadPoolExecutor(min(most, len(jobs))) as pool:
-        waiting = [pool.submit(patiently, fetch, *job) for job in jobs]
-        try:
-            for each in waiting:
-                yield each.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True, wait=False)
-            raise
+def side_by_side(fetch: Fetch, jobs: list[tuple[str, Path]], most: int) -> Iterator[int]:
+    """The exit codes, as they come. After Ctrl-C what is in progress is cut, not waited for."""
+    waiting, done = deque(jobs), SimpleQueue[int]()
+
+    def work() -> None:
+        while True:
+            try:
+                job = waiting.popleft()
+            except IndexError:
+                return
+            code = 1
+            try:
+                code = patiently(fetch, *job)
+            finally:
+                done.put(code)
+
+    # Daemons: one may be in the middle of connecting, which nothing cuts short.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(most, len(jobs)))]
+    for thread in threads:
+        thread.start()
+    try:
+        for _each in jobs:
+            yield done.get()
+    finally:
+        waiting.clear()
+        fetch.abort()
+        until = time.monotonic() + LONGEST_END
+        for thread in threads:
+            thread.join(max(until - time.monotonic(), 0.0))
 
 
-def patiently(fetch: Callable[[str, Path], int], url: str, path: Path) -> int:
+def patiently(fetch: Fetch, url: str, path: Path) -> int:
     """One of several: its error is said, and the others go on."""
     try:
         return fetch(url, path)
     except prise.PriseError as error:
-        say(f"prise: {visible(url_shown(url))}: {error.sentence(_)}")
+        if not fetch.aborted:
+            where = url_shown(url)
+            text = error.sentence(_)
+            say(f"prise: {visible(text if where in text else f'{where}: {text}')}")
         return error.exit_code
     except OSError as error:
         say(f"prise: {visible(str(path))}: {error.strerror}")
@@ -180,6 +214,7 @@ def patiently(fetch: Callable[[str, Path], int], url: str, path: Path) -> int:
 
 
 def url_shown(url: str) -> str:
+    """Without its password."""
     from prise.protocols.target import Target
 
     return str(Target.parse(url))
@@ -195,14 +230,28 @@ class Fetch:
         self._resume, self._quiet = resume, quiet
         self._events = events
         self._drawing = threading.Lock()  # one line of progress for all: the first to come draws it
+        self._sessions: list[Any] = []  # those that are open
+        self.aborted = False
+
+    def abort(self) -> None:
+        """Cuts what is in progress. From any thread."""
+        self.aborted = True
+        for session in list(self._sessions):
+            session.abort()
 
     def __call__(self, url: str, path: Path) -> int:
         begun = time.monotonic()
         there = path.stat().st_size if self._resume and path.exists() else 0
         with prise.open(url, **self._arguments, **self._more) as session:
-            content, there = self._begin(session, there)
-            with content:
-                size = self._save(content, path, there)
+            self._sessions.append(session)
+            try:
+                if self.aborted:
+                    session.abort()
+                content, there = self._begin(session, there)
+                with content:
+                    size = self._save(content, path, there)
+            finally:
+                self._sessions.remove(session)
         seconds = time.monotonic() - begun
         self._events.event("got", url=url_shown(url), file=str(path), size=there + size, seconds=round(seconds, 3))
         rate = amount(int(size / max(seconds, 1e-3)))
@@ -217,9 +266,11 @@ class Fetch:
         """The content from `there` on; from the beginning where the server cannot."""
         if there:
             try:
-                return session.get(offset=there), there
-            except (prise.Unsupported, TypeError):
-                self._events.say(_("this server cannot go on in the middle: from the beginning"))
+                if session.get.takes("offset"):
+                    return session.get(offset=there), there
+            except prise.Unsupported:
+                pass
+            self._events.say(_("this server cannot go on in the middle: from the beginning"))
         return session.get(), 0
 
     def _save(self, content: Any, path: Path, there: int) -> int:
@@ -236,12 +287,15 @@ class Fetch:
                     written += len(piece)
                     progress.advance(len(piece))
         except prise.PeerError:
-            if written and not self._quiet:
+            if written and not self._quiet and not self.aborted:
                 say(
                     _("{path} has {size} so far; -C goes on from there").format(
                         path=visible(str(path)), size=amount(there + written)
                     )
                 )
+            raise
+        except OSError as error:
+            error.filename = error.filename or str(path)  # a full disk does not say whose
             raise
         finally:
             if mine:
@@ -261,28 +315,32 @@ def show(content: Any, quiet: bool) -> None:
                 out.flush()
                 progress.advance(len(piece))
         return
-    if "json" in (content.kind or "") and (content.size or 0) <= MOST_PRETTY:
-        text = pretty(content)
-        click.echo(text)
-        return
+    pieces: Iterator[bytes] = iter(content)
+    if "json" in (content.kind or ""):
+        pieces = pretty(pieces)
     import codecs
+    from io import IncrementalNewlineDecoder
 
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for piece in content:
+    decoder = IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+    for piece in chain(pieces, (b"",)):
         if b"\0" in piece:
             raise prise.UsageError("this is not text: write it to a file with -o, or into a pipe")
-        sys.stdout.write(visible(decoder.decode(piece).replace("\r\n", "\n")))
+        sys.stdout.write(visible(decoder.decode(piece, final=not piece)))
         sys.stdout.flush()
 
 
-def pretty(content: Any) -> str:
-    """JSON, laid out; what is none, or too much, as it came."""
+def pretty(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """JSON, laid out; what is none, or too much, as it comes."""
     import json
 
-    data = b"".join(content)
+    data = bytearray()
+    for piece in pieces:
+        data += piece
+        if len(data) > MOST_PRETTY:
+            yield bytes(data)
+            yield from pieces
+            return
     try:
-        value = json.loads(data) if len(data) <= MOST_PRETTY else None
+        yield json.dumps(json.loads(data), ensure_ascii=False, indent=2).encode(errors="replace") + b"\n"
     except (ValueError, RecursionError):
-        value = None
-    text = data.decode(errors="replace") if value is None else json.dumps(value, ensure_ascii=False, indent=2)
-    return visible(text)
+        yield bytes(data)

@@ -50,13 +50,16 @@ def command(url: str, long: bool, first: int | None, last: int | None, as_json: 
             )  # the rest need not come at all
             entries = deque(opened.list(**spared), maxlen=last)
         for entry in islice(entries, first):
+            # Bytes of a server that are no UTF-8 are surrogates here: JSON can escape them, a pipe gets them as they were.
             if as_json:
-                text = json.dumps(as_object(entry), ensure_ascii=False, default=str)
+                line = json.dumps(as_object(entry), ensure_ascii=False, default=str).encode(errors="backslashreplace")
             elif long or sys.stdout.isatty():
-                text = visible(in_columns(entry)).replace("\n", " ")
+                line = visible(in_columns(entry)).replace("\n", " ").encode(errors="replace")
+            elif not entry.name:
+                continue  # a line of a menu that is only to be read
             else:
-                text = entry.name.replace("\n", "\\n")
-            click.echo(text)
+                line = entry.name.replace("\n", "\\n").encode(errors="surrogateescape")
+            click.echo(line)
 
 
 def as_object(entry: Any) -> dict[str, Any]:

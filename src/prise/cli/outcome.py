@@ -22,7 +22,9 @@ INTERRUPTED = 130
 def say(text: str) -> None:
     """One line for the person, on stderr."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(
+            f"{text}\n", end="", file=sys.stderr, flush=True
+        )  # in one write, where several threads have something to say
     except (OSError, ValueError):
         pass  # nobody listens
 

@@ -21,6 +21,8 @@ from prise.cli.urls import URLS, session_arguments, session_options
 from prise.locale import translate as _
 from prise.locale import translate_plural
 
+ALONE = "standard input (-) is sent alone, to a URL that names what it is to be there"
+
 
 @click.command(
     "put",
@@ -55,7 +57,7 @@ def command(
     **session: Any,
 ) -> None:
     if "-" in files and (len(files) > 1 or url.endswith("/")):
-        raise prise.UsageError("standard input (-) is sent alone, to a URL that names what it is to be there")
+        raise prise.UsageError(ALONE)
     for file in files:
         if recursive and not os.path.isdir(file):
             raise prise.UsageError("-r is for a folder, and {path} is none", path=file)
@@ -68,11 +70,14 @@ def command(
             for file in files:
                 put_tree(opened, file, quiet)
             return
-        folder = opened.target.place.endswith("/") and opened.target.protocol in ("ftp", "http")
+        place = opened.target.place
+        folder = (not place or place.endswith("/")) and opened.target.protocol in ("ftp", "http")
+        if folder and "-" in files:
+            raise prise.UsageError(ALONE)
         if len(files) > 1 and not folder and opened.target.protocol in ("ftp", "http"):
             raise prise.UsageError("several files go into a folder: end the URL with a slash")
         for file in files:
-            name = f"{opened.target.place}{quote(Path(file).name)}" if folder else None
+            name = f"{place}{quote(os.fsencode(Path(file).name))}" if folder else None
             put_one(opened, file, name, resume, quiet)
 
 
@@ -120,6 +125,11 @@ def put_one(session: Any, file: str, place: str | None, resume: bool, quiet: boo
     try:
         status = os.fstat(opened.fileno())
         total = status.st_size if stat.S_ISREG(status.st_mode) else None
+        if total is not None and offset > total:
+            raise prise.UsageError(
+                "what is over there is longer than {path}: it cannot be the beginning of it; send it without -C",
+                path=file,
+            )
         progress = Progress("" if file == "-" else Path(file).name, total)
         progress.shown = progress.shown and not quiet
         progress.skip(offset)

@@ -12,6 +12,8 @@ import select
 import signal
 import sys
 import termios
+import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self, cast
@@ -42,7 +44,7 @@ def talk_telnet(connection: prise.Connection, url: str, wait: float) -> None:
     the end of the answers."""
     keep_in_line(connection)
     by_hand = is_terminal()
-    kind = os.environ.get("TERM", "unknown") if by_hand else "dumb"
+    kind = os.environ.get("TERM") or "unknown" if by_hand else "dumb"
     terminal = Terminal(kind, os.get_terminal_size(0) if by_hand else (80, 24), Target.parse(url).user)
     inner = Inner(connection, terminal)
     link = PatientLink(cast(prise.Connection, inner), None, wait)
@@ -83,14 +85,18 @@ class Inner:
         return self._connection.lost
 
     def receive(self, timeout: float | None) -> bytes | None:
-        """As `prise.Connection.receive`; b"" for what was telnet's own alone."""
-        data = self._connection.receive(timeout)
-        if data is None:
-            return None
-        text = self._terminal.receive(data)
-        if answers := self._terminal.output():
-            self._connection.post(answers)
-        self.changed()
+        """As `prise.Connection.receive`. What is telnet's own alone does not count: a server that says NOP now and then, to see
+        whether we are there, is silent."""
+        until = None if timeout is None else time.monotonic() + timeout
+        text = b""
+        while not text:
+            data = self._connection.receive(None if until is None else max(until - time.monotonic(), 0))
+            if data is None:
+                return None
+            text = self._terminal.receive(data)
+            if answers := self._terminal.output():
+                self._connection.post(answers)
+            self.changed()
         return text
 
 
@@ -122,6 +128,8 @@ class Keys:
         self._woken, self._wake = os.pipe()
         self._stopped = self._resized = False
         self._handler: Any = None
+        self._setting = threading.Lock()
+        self._over = False
 
     def __enter__(self) -> Self:
         os.set_blocking(self._wake, False)
@@ -133,7 +141,9 @@ class Keys:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         signal.signal(signal.SIGWINCH, self._handler)
-        termios.tcsetattr(0, termios.TCSADRAIN, self._usual)
+        with self._setting:
+            self._over = True
+            termios.tcsetattr(0, termios.TCSADRAIN, self._usual)
         if kind is Left or self._mode != (False, False):
             sys.stderr.write("\r\n")  # the cursor may be anywhere in its line
 
@@ -162,12 +172,14 @@ class Keys:
         self._signal()
 
     def follow(self) -> None:
-        """Sets the terminal to what is agreed with the server."""
-        mode = self._terminal.echoes, self._terminal.by_character
-        if mode == self._mode:
-            return
-        self._mode = mode
-        hidden, by_character = mode
+        """Sets the terminal to what is agreed with the server. Called from two threads, and perhaps too late."""
+        with self._setting:
+            mode = self._terminal.echoes, self._terminal.by_character
+            if mode != self._mode and not self._over:
+                self._mode = mode
+                self._set(*mode)
+
+    def _set(self, hidden: bool, by_character: bool) -> None:
         flags_in, flags_out, flags_control, flags_local, speed_in, speed_out, keys = termios.tcgetattr(0)
         flags_in, flags_local, keys = self._usual[0], self._usual[3], list(self._usual[6])
         if by_character:

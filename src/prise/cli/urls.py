@@ -7,7 +7,9 @@ the system shows of this process.
 
 from __future__ import annotations
 
+import atexit
 import os
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -54,13 +56,13 @@ def session_options(command: Command) -> Command:
 
 def session_arguments(values: dict[str, Any], urls: tuple[str, ...]) -> dict[str, Any]:
     """What `prise.open` is to be given for these options, which are taken out of `values`."""
-    hide_passwords(urls)
+    hide_passwords((*urls, *values["via"]))
     descriptor, timeout = values.pop("password_fd"), values.pop("timeout")
     netrc = not values.pop("no_netrc")
     return {
         "user": values.pop("user"),
         "password": None if descriptor is None else read_password(descriptor),
-        "ask": ask,
+        "ask": Asking(),
         "netrc": netrc,
         "keyring": netrc,
         "timeout": None if isinstance(timeout, str) else timeout,
@@ -74,20 +76,56 @@ def show_line(direction: str, line: str) -> None:
     say(f"{direction} {visible(line)}")
 
 
+class Asking:
+    """Asks each question once: fetches that run side by side wait for one answer, and share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers: dict[tuple[str, str | None], tuple[str, str] | None] = {}
+
+    def __call__(self, host: str, user: str | None) -> tuple[str, str] | None:
+        with self._lock:
+            if (host, user) not in self._answers:
+                self._answers[host, user] = ask(host, user)
+            return self._answers[host, user]
+
+
 def ask(host: str, user: str | None) -> tuple[str, str] | None:
-    """Asks at the terminal, also when stdin is a pipe; nobody is asked in a cron job."""
+    """Asks at the terminal, also when stdin is a pipe; nobody is asked in a cron job. None for no answer (Ctrl-D)."""
     try:
         terminal = open("/dev/tty", "r+b", buffering=0)  # noqa: SIM115 - closed below
     except OSError:
         return None
     with terminal:
+        _keep_settings(terminal.fileno())
         if user is None:
             terminal.write(_("user at {host}").format(host=visible(host)).encode() + b": ")
             user = terminal.readline(LONGEST_PASSWORD).decode(errors="surrogateescape").rstrip("\r\n")
+            if not user:
+                return None
     from getpass import getpass
 
-    password = getpass(_("password of {user} at {host}").format(user=visible(user), host=visible(host)) + ": ")
+    try:
+        password = getpass(_("password of {user} at {host}").format(user=visible(user), host=visible(host)) + ": ")
+    except EOFError:
+        return None
     return user, password
+
+
+def _keep_settings(terminal: int) -> None:
+    """A Ctrl-C while another thread asks ends the process in the middle of that: the terminal is to show again what is typed."""
+    import termios
+
+    settings = termios.tcgetattr(terminal)
+
+    def restore() -> None:
+        try:
+            with open("/dev/tty", "r+b", buffering=0) as again:
+                termios.tcsetattr(again, termios.TCSADRAIN, settings)
+        except OSError:
+            pass
+
+    atexit.register(restore)
 
 
 def read_password(descriptor: int) -> str:

@@ -172,11 +172,6 @@ class Pipeline:
         """What the layer of that name ("tls", "websocket") has found out; None without such a layer."""
         return next((layer.info for layer in self.layers if layer.name == name), None)
 
-    @property
-    def tls_session(self) -> Any:
-        """The session of the TLS layer, for another connection to resume; None without TLS."""
-        return next((getattr(layer, "session", None) for layer in self.layers if layer.name == "tls"), None)
-
     def begin(self, peer: Address, local: Address) -> None:
         """The connection is there. Raises FrameError for a peer that a layer does not let in."""
         if self._ends is not None:

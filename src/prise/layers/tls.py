@@ -241,6 +241,11 @@ class TLSLayer(Layer):
             pass  # usually SSLWantReadError: the peer's close_notify is not here yet, and `receive` waits for it
 
     @property
+    def context(self) -> ssl.SSLContext:
+        """That of its certificates and of its session."""
+        return self._context
+
+    @property
     def session(self) -> ssl.SSLSession | None:
         """The TLS session, for another layer to resume (with TLS 1.3: once the server has sent a ticket)."""
         found: ssl.SSLSession | None = None if self._object is None else self._object.session

@@ -6,14 +6,16 @@ the rest is read first, up to a bound, so that `for message in box.list(): box.g
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from prise.errors import PriseError
+from prise.errors import PriseError, UsageError
 from prise.protocols.steps import Flow, Steps
 
 T = TypeVar("T")
@@ -50,6 +52,7 @@ class _Streamed(Generic[T]):
         self._leaving: Callable[[], Steps[None]] | None = None
         self._endless = False
         self._items: deque[T] = deque()
+        self._lost: PriseError | None = None  # it ended elsewhere than in its reader's hands, who is to hear of it
         self.size: int | None = None
         self.name: str | None = None
         self.kind: str | None = None
@@ -68,6 +71,9 @@ class _Streamed(Generic[T]):
         if self._first is not None:
             await self._begin()
         while not self._items:
+            if self._lost is not None:
+                lost, self._lost = self._lost, None
+                raise lost
             if self._steps is None:
                 raise StopAsyncIteration
             await self._read()
@@ -75,8 +81,10 @@ class _Streamed(Generic[T]):
 
     async def _read(self) -> Sequence[T]:
         """The next items, if there are any, into the queue."""
+        mover = self._session._mover
+        mover.refuse_if_busy()  # whoever uses it goes on reading
         try:
-            values = await self._session._mover.next_items(self._steps)
+            values = await mover.next_items(self._steps)
         except BaseException:
             await self._end()
             raise
@@ -89,13 +97,21 @@ class _Streamed(Generic[T]):
 
     async def _hold(self) -> bool:
         """Reads the rest, for the session to be free for something else; False where there is too much of it."""
-        mover = self._session._mover
         if self._endless and self._steps is not None:
             await self._depart(self._steps)
-        begun, unpacked = mover.received, 0  # what came packed (HTTP) may be a thousand times as much
-        while self._steps is not None and max(mover.received - begun, unpacked) < MOST_HELD:
-            unpacked += sum(len(item) for item in await self._read() if isinstance(item, bytes))
+        begun, unpacked = self._came(), 0  # what came packed (HTTP) may be a thousand times as much
+        try:
+            while self._steps is not None and max(self._came() - begun, unpacked) < MOST_HELD:
+                unpacked += sum(len(item) for item in await self._read() if isinstance(item, bytes))
+        except PriseError as error:
+            self._lost = error  # behind what has come, lest half of it is taken for the whole
+            raise
         return self._steps is None
+
+    def _came(self) -> int:
+        """Bytes that have come on this session, and those that were packed in them."""
+        session = self._session
+        return int(session._mover.received + session.reader.unpacked)
 
     async def _end(self) -> None:
         self._steps = None
@@ -122,12 +138,13 @@ class _Streamed(Generic[T]):
         mover, steps = self._session._mover, self._steps
         if steps is None:
             return
-        begun = mover.received
+        mover.refuse_if_busy()
+        begun, until = self._came(), math.inf if mover.timeout is None else time.monotonic() + mover.timeout
         try:
             if self._leaving is not None and not self._session.alone:
                 await self._depart(steps)
                 return
-            while mover.received - begun < MOST_SKIPPED and not self._session.alone:
+            while self._came() - begun < MOST_SKIPPED and time.monotonic() < until and not self._session.alone:
                 if await mover.next_items(steps) is None:
                     return
             mover.break_off()
@@ -136,6 +153,12 @@ class _Streamed(Generic[T]):
         finally:
             steps.close()
             await self._end()
+
+    async def _lose(self) -> None:
+        """Its session ends, in the middle of it."""
+        self._lost = UsageError("the session was closed before this was read to its end", peer=self._session.target)
+        if not self._session._mover.busy:  # else whoever reads it hears of it from the connection
+            await self._leave()
 
 
 class Stream(_Streamed[T]):

@@ -63,15 +63,19 @@ class Credentials:
             refuse_line_ends(user=login.user)
             if any(character in login.password for character in "\r\n\0"):
                 raise UsageError("a password cannot hold line ends or NUL")
+            try:
+                f"{login.user}{login.password}".encode(errors="surrogateescape")
+            except UnicodeEncodeError:
+                raise UsageError("a user or password cannot hold half of a surrogate pair") from None
         return login
 
     def _from_netrc(self, target: Target, user: str | None) -> Login | None:
-        path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+        path = Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))
         try:
             if path.stat().st_size > MOST_NETRC:
                 raise UsageError("{path} has more than {limit} bytes", path=path, limit=MOST_NETRC)
             found = netrc.netrc(str(path)).authenticators(target.host)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # a service has /dev/null for its home
             return None
         except (OSError, netrc.NetrcParseError, UnicodeDecodeError) as error:
             # Its message may quote the file, so it is not passed on.

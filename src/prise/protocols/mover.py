@@ -16,8 +16,9 @@ from typing import Any
 
 from prise.address import Address
 from prise.clients.connect import CLIENT_LIMITS, Connector, connect
-from prise.errors import PriseError, TooSlow, UsageError
+from prise.errors import ConnectionLost, PriseError, Refused, TooSlow, UsageError
 from prise.framing import Chunks
+from prise.protocols.source import Failed
 from prise.protocols.steps import (
     MAIN,
     Accept,
@@ -40,8 +41,6 @@ from prise.tls import TLS
 
 PROGRESS = 1024
 """Bytes that count as progress: with them a server's time begins anew."""
-
-MOST_LINKS = 16
 
 
 class Link(ABC):
@@ -93,7 +92,7 @@ class Mover:
     """The connections of one session, and what runs over them.
 
     received: bytes that came in all, on all links. usable: False once a procedure has broken off, so that nobody knows what the
-    server would say next.
+    server would say next. busy: a procedure runs; another one in the middle of it would take its answers.
     """
 
     def __init__(
@@ -112,11 +111,13 @@ class Mover:
         self._home = (target.host, target.port)  # what `address` stands in the place of
         self._tls = tls
         self._via = via
+        self._proxied = False  # a proxy is in between
         self.timeout = timeout
         self._links: dict[int, Link] = {}
         self._number = MAIN
         self.received = 0
         self.usable = True
+        self.busy = False
         self._waited = 0.0  # seconds, for the answer that is awaited
         self._progress = 0  # bytes of it
 
@@ -127,8 +128,14 @@ class Mover:
         return self._tls
 
     @property
+    def is_open(self) -> bool:
+        """There is a main link."""
+        return MAIN in self._links
+
+    @property
     def main(self) -> Any:
-        """The connection of the main link."""
+        """The connection of the main link. Raises UsageError where there is none (any more)."""
+        self._refuse_if_closed()
         return self._links[MAIN].connection
 
     async def open(self) -> None:
@@ -145,6 +152,8 @@ class Mover:
 
     async def next_items(self, steps: Steps[None]) -> Any:
         """Runs a procedure until it gives items; None at its end."""
+        if not self.usable:
+            raise self._cut()
         values = await self._advance(steps, talked=True)
         return values.values if isinstance(values, Items) else None
 
@@ -157,6 +166,17 @@ class Mover:
             raise UsageError(
                 "this session broke off in the middle of an answer and is closed: open another one", peer=self._target
             )
+        self._refuse_if_closed()
+        self.refuse_if_busy()
+        self.busy = True
+        try:
+            return await self._stepped(steps, talked)
+        except Failed as failure:
+            raise failure.error from None
+        finally:
+            self.busy = False
+
+    async def _stepped(self, steps: Steps[Any], talked: bool) -> Any:
         answer: Any = None
         error: PriseError | None = None
         failed: PriseError | None = None  # the last step that did
@@ -178,14 +198,27 @@ class Mover:
                     failure.peer = failure.peer or self._target
                     error = failed = failure
         except PriseError as failure:
-            # A wait that the procedure itself has ended, by Receive(seconds), leaves nothing undone.
-            ended = isinstance(failure, TooSlow) and failure is not failed
+            # A wait that the procedure itself has ended, by Receive(seconds), leaves nothing undone. After a step that failed
+            # an answer may still come, in whatever words the procedure says so: the next command would take it for its own.
+            ended = isinstance(failure, TooSlow) and failed is None
             if talked and not ended and not is_harmless(failure):
                 self.break_off()
             raise
-        except BaseException:  # Ctrl-C, a cancelled task, a mistake
-            self.break_off()
+        except BaseException:  # Ctrl-C, a cancelled task, a mistake, a file that cannot be read
+            if talked:
+                self.break_off()
             raise
+
+    def refuse_if_busy(self) -> None:
+        """Raises UsageError where another thread or task is in the middle of a procedure; that one goes on."""
+        if self.busy:
+            raise UsageError(
+                "another thread or task uses this session just now: each needs a session of its own", peer=self._target
+            )
+
+    def _refuse_if_closed(self) -> None:
+        if not self.is_open:
+            raise UsageError("this session is closed: open another one", peer=self._target)
 
     async def _do(self, step: Step) -> Any:
         if step is None:
@@ -204,7 +237,7 @@ class Mover:
             case Dial(port):
                 return await self._dial(port)
             case Listen():
-                if self._via:
+                if self._proxied:
                     raise UsageError("the server cannot connect to us through a proxy: leave `active` out")
                 host = self.main.local.host or "127.0.0.1"
                 return await self._make.listen(host)
@@ -212,7 +245,7 @@ class Mover:
                 return self._keep(await self._make.accept(self.timeout))
             case Peer(link):
                 where = Address("tcp", self._target.host, self._target.port)
-                return where if self._via else self._links[link].connection.peer
+                return where if self._proxied else self._links[link].connection.peer
             case End(link):
                 return await self._links[link].end()
             case Reconnect(target):
@@ -239,6 +272,8 @@ class Mover:
                 peer=self._target,
                 seconds=self.timeout,
             ) from error
+        if not data and not self.usable:  # no end of the server's: another thread has cut it
+            raise self._cut()
         size = len(data)
         self.received += size
         if seconds is None:
@@ -248,29 +283,41 @@ class Mover:
                 self._waited, self._progress = 0.0, 0
         return data
 
+    def _cut(self) -> ConnectionLost:
+        return ConnectionLost("the session was cut on this side", operation="receive", peer=self._target)
+
     async def _dial(self, port: int) -> int:
         first = not self._links
-        address = self._address if first or port == self._target.port else None
+        at_home = (self._target.host, port) == self._home
+        address = self._address if at_home else None
         if address is None:
             # A second link goes to the host that the first one reached, whatever a server says (RFC 2577 §3).
             host = self._target.host
             address = Address("tcp", host, port)
-            if not first and not self._via and self._address is None and self.main.peer.host is not None:
+            if not first and not self._proxied and self._address is None and self.main.peer.host is not None:
                 address = Address("tcp", self.main.peer.host, port)
-        limits = replace(CLIENT_LIMITS, write_time=self.timeout)
+        shaking = CLIENT_LIMITS.handshake_time
+        if self.timeout is not None and shaking is not None:
+            shaking = min(shaking, self.timeout)
+        limits = replace(CLIENT_LIMITS, write_time=self.timeout, handshake_time=shaking)
         connector = connect(
             address, framing=Chunks(), timeout=self.timeout, limits=limits, tls=self._tls, via=self._via
         )
+        self._proxied = connector.proxied
         return self._keep(await self._make.dial(connector))
 
     def _keep(self, link: Link) -> int:
         number = self._number
         self._number += 1
         self._links[number] = link
+        if not self.usable:  # cut by another thread while it was made
+            link.abort()
         return number
 
     async def _start_tls(self, link: int) -> None:
-        tls: Any = self.tls if link == MAIN else self.tls.resuming(self.main)
+        if link != MAIN and self._links[link].connection.tls is not None:
+            return  # `address` has it already
+        tls: Any = self.tls if link == MAIN else self.tls.resuming(self.main, self._target.host)
         await self._links[link].start_tls(tls, self._target.host)
 
     async def _reconnect(self, target: Target) -> Any:
@@ -290,13 +337,16 @@ class Mover:
 
     async def close(self) -> None:
         """Closes all links."""
-        await self._make.close()
-        for number in sorted(self._links, reverse=True):
-            await self._links.pop(number).close()
+        try:
+            await self._make.close()
+            for number in sorted(self._links, reverse=True):
+                await self._links.pop(number).close()
+        finally:
+            for link in self._links.values():  # Ctrl-C, a cancelled task: nobody closes the others any more
+                link.abort()
+            self._links.clear()
 
 
 def is_harmless(error: PriseError) -> bool:
     """True for errors after which the session goes on as before: a no of the server, and calls that were wrong."""
-    from prise.errors import Refused
-
     return isinstance(error, Refused | UsageError)

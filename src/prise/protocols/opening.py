@@ -17,7 +17,7 @@ from typing import Any
 
 from prise.address import Address, AddressLike
 from prise.connection.blocking import in_running_loop
-from prise.errors import UsageError
+from prise.errors import Unsupported, UsageError
 from prise.protocols.credentials import Ask, Credentials
 from prise.protocols.source import Data
 from prise.protocols.talk import Options, Trace
@@ -73,9 +73,14 @@ def open(
 def get(url: str | Target, *, offset: int = 0, **options: Any) -> Any:
     """The content of a URL, a `Content` (`AsyncContent` in a running loop): pieces of bytes, `size`, `read()`, `save(path)`.
 
-    offset: bytes to leave out at the beginning, where the protocol can (HTTP, FTP). options: those of `open`.
+    offset: bytes to leave out at the beginning; raises Unsupported where the protocol cannot. options: those of `open`.
     """
-    return _alone(url, options).get(**({"offset": offset} if offset else {}))
+    session = _alone(url, options)
+    if not offset:
+        return session.get()
+    if not session.get.takes("offset"):
+        raise Unsupported("{scheme} cannot begin in the middle", scheme=session.target.scheme)
+    return session.get(offset=offset)
 
 
 def put(url: str | Target, data: Data, **options: Any) -> Any:

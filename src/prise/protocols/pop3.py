@@ -16,7 +16,7 @@ from collections.abc import Collection
 from hashlib import md5
 from typing import NamedTuple
 
-from prise.errors import LoginFailed, NotFound, ProtocolError, Refused, Unsupported, UsageError
+from prise.errors import LoginFailed, MessageTooLarge, NotFound, ProtocolError, Refused, Unsupported, UsageError
 from prise.protocols.credentials import Login
 from prise.protocols.entry import Entry
 from prise.protocols.sasl import Answers, choose
@@ -29,6 +29,15 @@ from prise.protocols.target import decoded
 MOST_MESSAGES = 1_000_000
 """Entries of one mailbox's lists."""
 
+LONGEST_LIST = 64 * 1024 * 1024
+"""Bytes of such a list."""
+
+LONGEST_COMMAND = 253
+"""Octets of a command without its end (RFC 2449 §4); what a login has more is said when the server asks for it."""
+
+_NOT_NOW = re.compile(
+    r"\[(IN-USE|LOGIN-DELAY|SYS)\b", re.IGNORECASE
+)  # RFC 2449 §8.1, RFC 3206: not the password's fault
 _APOP = re.compile(r"<[^<>\s]+@[^<>\s]+>")
 
 
@@ -71,19 +80,22 @@ class POP3Talk(Talk):
         yield from self._command("QUIT")
 
     def _log_in(self, login: Login) -> Steps[None]:
-        wanted = self.options.more.get("mechanism")
-        mechanism = choose(self.capabilities.get("SASL", []), login, self.encrypted, wanted)
+        wanted = self.options.more.get("mechanism") or self.target.mechanism
         challenge = _APOP.search(self.greeting)
+        apop = wanted is not None and wanted.upper().removeprefix("+") == "APOP"  # RFC 2384 §3 writes +APOP
+        offered = self.capabilities.get("SASL", [])
+        mechanism = None if apop else choose(offered, login, self.encrypted, wanted)
         try:
-            if mechanism is not None and (wanted or self.encrypted or not mechanism.tells or challenge is None):
+            tells = not self.encrypted and challenge is not None and not login.token  # where APOP would not
+            if mechanism is not None and (wanted or not (tells and mechanism.tells)):
                 yield from self._authenticate(mechanism.name, Answers(mechanism, login, self.target.host))
-            elif wanted or login.token:
+            elif (wanted and not (apop and challenge)) or login.token:
                 raise LoginFailed(
                     "the server does not offer this way of logging in: {wanted}", wanted=wanted or "OAuth 2.0"
                 )
-            elif challenge is not None and not self.encrypted:
+            elif challenge is not None and (apop or not self.encrypted):
                 # MD5 is weak (RFC 6151), so through TLS the password itself is the better way.
-                digest = md5(challenge.group().encode() + login.password.encode()).hexdigest()
+                digest = md5((challenge.group() + login.password).encode(errors="surrogateescape")).hexdigest()
                 yield from self._command(f"APOP {login.user} {digest}", f"APOP {login.user} {HIDDEN}")
             else:
                 yield from self._command(f"USER {login.user}")
@@ -91,10 +103,12 @@ class POP3Talk(Talk):
         except LoginFailed:
             raise
         except Refused as error:
+            if _NOT_NOW.match(error.words):
+                raise
             raise LoginFailed(operation="login", peer=self.target, code=error.code, words=error.words) from None
 
     def _authenticate(self, name: str, answers: Answers) -> Steps[None]:
-        initial = answers.initial()
+        initial = answers.initial(room=LONGEST_COMMAND - len(f"AUTH {name} "))
         yield from self.say(
             f"AUTH {name}{f' {initial}' if initial else ''}", f"AUTH {name}{f' {HIDDEN}' if initial else ''}"
         )
@@ -103,8 +117,9 @@ class POP3Talk(Talk):
         self._ok(line, "AUTH")
 
     def _capa(self) -> Steps[dict[str, list[str]]]:
-        yield from self.say("CAPA")
-        if not (yield from self.hear()).startswith("+OK"):
+        try:
+            yield from self._command("CAPA")
+        except Refused:
             return {}
         lines = yield from self._lines(1000)
         words = [line.split() for line in lines if line]
@@ -132,10 +147,14 @@ class POP3Talk(Talk):
 
     def _lines(self, most: int = MOST_MESSAGES) -> Steps[list[str]]:
         found: list[str] = []
+        size = 0
         while (lines := (yield from self.reader.dotted_lines())) is not None:
             found += [line.decode(errors="surrogateescape") for line in lines]
+            size += sum(map(len, lines))
             if len(found) > most:
                 raise ProtocolError("the list has more than {limit} lines", limit=most)
+            if size > LONGEST_LIST:
+                raise MessageTooLarge("the list has more than {limit} bytes", limit=LONGEST_LIST)
         return found
 
     def _numbered(self, command: str) -> Steps[dict[int, str]]:
@@ -202,7 +221,8 @@ class POP3Talk(Talk):
     def get(self, name: str | int | None = None) -> Steps[Flow[bytes]]:
         """A message, whole, as it was mailed (RFC 5322, lines end in CR LF). It stays in the mailbox.
 
-        name: its number, or its uid; None: the one that the URL names. size: as the server counts; some count otherwise.
+        name: its number, or its uid ("uid:" before it where it looks like a number); None: the one that the URL names. size: as
+        the server counts; some count otherwise.
         """
         number = yield from self._number_of(name)
         size = yield from self._size_of(number)

@@ -22,6 +22,9 @@ class Reader:
 
     __slots__ = ("_at", "_data", "_dots", "_head", "_step", "ended")
 
+    unpacked: int = 0
+    """Bytes that came out of compressed ones, in a protocol that compresses."""
+
     def __init__(self, link: int = MAIN) -> None:
         self._step: Step = None if link == MAIN else Receive(link=link)
         self._data = b""

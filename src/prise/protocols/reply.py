@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, TypeVar
 
-from prise.errors import ProtocolError, Refused
+from prise.errors import MessageTooLarge, ProtocolError, Refused
 from prise.protocols.steps import Steps
 from prise.protocols.talk import Talk, cleaned
 
 MOST_LINES = 1000
 """Lines of one answer. A greeting without an end would hold the client for ever."""
 
-_STATUS = re.compile(r"([1-5][0-9][0-9])([ -]?)(.*)", re.DOTALL)
+LONGEST = 256 * 1024
+"""Characters of one answer."""
+
+_STATUS = re.compile(r"([1-5][0-9][0-9])(?![^ -])([ -]?)(.*)", re.DOTALL)
 
 R = TypeVar("R", bound=Refused)
 
@@ -49,12 +52,16 @@ def read_reply(talk: Talk, several: bool = True) -> Steps[Reply]:
         )
     code, dash, text = match.groups()
     lines = [text]
+    size = 0
     while several and dash == "-":
         line = yield from talk.hear()
         begins = line.startswith(code)
         lines.append(line[4:] if begins and line[3:4] in ("-", " ", "") else line)
         if begins and line[3:4] in (" ", ""):
             break
+        size += len(line)
         if len(lines) >= MOST_LINES:
             raise ProtocolError("the answer has more than {limit} lines", peer=talk.target, limit=MOST_LINES)
+        if size > LONGEST:
+            raise MessageTooLarge("the answer has more than {limit} bytes", peer=talk.target, limit=LONGEST)
     return Reply(int(code), tuple(lines))

@@ -31,28 +31,33 @@ class Mechanism(NamedTuple):
     token: bool = False
 
 
+def _octets(text: str) -> bytes:
+    """UTF-8; bytes of another encoding, as a descriptor or netrc(5) may give them, stay what they are."""
+    return text.encode(errors="surrogateescape")
+
+
 def _plain(login: Login, host: str) -> Exchange:
     """RFC 4616."""
-    yield b"\0" + login.user.encode() + b"\0" + login.password.encode()
+    yield b"\0" + _octets(login.user) + b"\0" + _octets(login.password)
 
 
 def _login(login: Login, host: str) -> Exchange:
     """Never a standard, always there: the server asks for the user, then for the password."""
     yield None
-    yield login.user.encode()
-    yield login.password.encode()
+    yield _octets(login.user)
+    yield _octets(login.password)
 
 
 def _cram_md5(login: Login, host: str) -> Exchange:
     """RFC 2195. The password itself stays here, but MD5 is weak: only in clear is it better than PLAIN."""
     challenge = yield None
-    digest = hmac.new(login.password.encode(), challenge, md5).hexdigest()
-    yield login.user.encode() + b" " + digest.encode()
+    digest = hmac.new(_octets(login.password), challenge, md5).hexdigest()
+    yield _octets(login.user) + b" " + digest.encode()
 
 
 def _xoauth2(login: Login, host: str) -> Exchange:
     """As Google and Microsoft ask for it. A challenge in return is an error in JSON, which wants an empty answer."""
-    yield b"user=" + login.user.encode() + b"\1auth=Bearer " + login.password.encode() + b"\1\1"
+    yield b"user=" + _octets(login.user) + b"\1auth=Bearer " + _octets(login.password) + b"\1\1"
     yield b""
 
 
@@ -60,11 +65,11 @@ def _oauthbearer(login: Login, host: str) -> Exchange:
     """RFC 7628."""
     yield (
         b"n,a="
-        + login.user.encode()
+        + _octets(login.user)
         + b",\1host="
         + host.encode()
         + b"\1auth=Bearer "
-        + login.password.encode()
+        + _octets(login.password)
         + b"\1\1"
     )
     yield b"\1"

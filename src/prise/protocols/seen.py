@@ -22,8 +22,10 @@ class Seen:
     """
 
     def __init__(self, target: Target, user: str, folder: str | os.PathLike[str] | None = None) -> None:
-        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        name = sha256(f"{target.protocol}://{user}@{target.host}:{target.port}".encode()).hexdigest()[:32]
+        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        name = sha256(
+            f"{target.protocol}://{user}@{target.host}:{target.port}".encode(errors="surrogateescape")
+        ).hexdigest()[:32]
         self.path = Path(folder or Path(state) / "prise" / "seen") / f"{name}.json"
 
     def uids(self) -> frozenset[str]:

@@ -51,6 +51,7 @@ class BaseSession(Talk):
         self._address, self._tls, self._via, self._timeout = address, tls, via, timeout
         self._mover = self._make_mover()
         self._stream: Any = None  # what is being read
+        self._was_opened = False
         self.alone = False  # for one thing only: opens by itself, and is closed behind it
 
     def _make_mover(self) -> Mover:
@@ -59,18 +60,23 @@ class BaseSession(Talk):
 
     @property
     def connection(self) -> Any:
+        """The main connection. Raises UsageError before the session is open, and once it is closed."""
         return self._mover.main
 
     @property
     def usable(self) -> bool:
-        """False once an answer broke off in the middle: nothing more can be asked then, and another session is needed."""
-        return self._mover.usable
+        """False once it is closed, or an answer broke off in the middle: nothing more can be asked then, and another session is
+        needed."""
+        return self._mover.usable and self._mover.is_open
 
     def abort(self) -> None:
         """Cuts it at once, without a farewell. From any thread: what waits for an answer raises ConnectionLost."""
         self._mover.break_off()
 
     async def _open(self) -> None:
+        if self._was_opened:
+            raise UsageError("a session is opened once: make another one with prise.open", peer=self.target)
+        self._was_opened = True
         try:
             await self._mover.open()
             self.agreed = self._mover.main.tls
@@ -85,10 +91,12 @@ class BaseSession(Talk):
         mover = self._mover
         stream, self._stream = self._stream, None
         try:
+            if mover.busy:  # another thread or task waits for an answer: it hears that none will come
+                mover.break_off()
+            mover.timeout = min(FAREWELL, FAREWELL if mover.timeout is None else mover.timeout)
             if stream is not None:
-                await stream._leave()
-            if mover.usable:
-                mover.timeout = min(FAREWELL, FAREWELL if mover.timeout is None else mover.timeout)
+                await stream._lose()
+            if self.usable:
                 await mover.run(self.bye())
         except PriseError:
             pass  # the work is done: a farewell that fails changes nothing
@@ -124,6 +132,7 @@ class BaseSession(Talk):
 
     async def _make_way(self, steps: Generator[Any, Any, Any]) -> None:
         """An answer that is still being read steps aside for another command: its rest is read, and held for its reader."""
+        self._mover.refuse_if_busy()
         if self._stream is not None and not await self._stream._hold():
             steps.close()
             raise UsageError(
@@ -200,6 +209,11 @@ class _Bound(Generic[P, R]):
     def steps(self, *args: P.args, **kwargs: P.kwargs) -> Steps[R]:
         """The procedure itself, for another one to run."""
         return self._function(self._talk, *args, **kwargs)
+
+    def takes(self, argument: str) -> bool:
+        """Whether there is an argument of that name: not every protocol can go on in the middle (`offset`)."""
+        code = self._function.__code__
+        return argument in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 class BlockingProcedure(_Bound[P, R]):

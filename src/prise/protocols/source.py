@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
+from io import TextIOBase
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from prise.errors import UsageError
+from prise.errors import PriseError, UsageError
 
 PIECE = 256 * 1024
 """Bytes of a file that are read at once."""
 
 Data: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str] | Source | Iterable[bytes] | Any"
 """bytes; a str is text (UTF-8); a path is a file; an open file (binary); or an iterable of bytes."""
+
+
+class Failed(Exception):
+    """What gives the data has failed, by an error of prise's: another session, say, whose content is copied here.
+
+    It is no answer of the server that the data goes to, which waits for the rest; so it must not be taken for one.
+    """
+
+    def __init__(self, error: PriseError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Source:
@@ -37,8 +50,13 @@ class Source:
             return cls((rest,), len(rest))
         if isinstance(data, os.PathLike):
             path = Path(data)
-            size = path.stat().st_size if path.is_file() else None
-            return cls(_read_path(path, offset), None if size is None else max(size - offset, 0), path.name)
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                return cls(_read_path(path, offset), None, path.name)
+            path.open("rb").close()  # one that cannot be read is to be found out before a server has been told of it
+            return cls(_read_path(path, offset), max(status.st_size - offset, 0), path.name)
+        if isinstance(data, TextIOBase):
+            raise UsageError("the file is open for text; open it with mode 'rb'")
         if hasattr(data, "read"):
             return cls(_read_file(data, offset), _size_of(data, offset))
         if isinstance(data, Iterable):
@@ -50,11 +68,18 @@ class Source:
         )
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._pieces)
+        try:
+            for piece in self._pieces:
+                yield _as_bytes(piece)
+        except PriseError as error:
+            raise Failed(error) from None
 
     def read(self) -> bytes:
         """All of it: for messages, which are sent after a look at them."""
-        return b"".join(self)
+        try:
+            return b"".join(self)
+        except Failed as failure:  # nobody waits for the rest
+            raise failure.error from None
 
 
 def _read_path(path: Path, offset: int) -> Iterator[bytes]:
@@ -66,8 +91,6 @@ def _read_file(file: Any, offset: int) -> Iterator[bytes]:
     if offset:
         file.seek(offset, os.SEEK_CUR)
     while piece := file.read(PIECE):
-        if isinstance(piece, str):
-            raise UsageError("the file is open for text; open it with mode 'rb'")
         yield piece
 
 
@@ -82,7 +105,13 @@ def _size_of(file: Any, offset: int) -> int | None:
 
 
 def _skip(pieces: Iterable[bytes], offset: int) -> Iterator[bytes]:
-    for piece in pieces:
+    for piece in map(_as_bytes, pieces):
         if offset < len(piece):
             yield piece[offset:]
         offset = max(offset - len(piece), 0)
+
+
+def _as_bytes(piece: Any) -> bytes:
+    if not isinstance(piece, bytes | bytearray | memoryview):
+        raise UsageError("a piece of what is sent is {kind}, not bytes", kind=type(piece).__name__)
+    return bytes(piece)

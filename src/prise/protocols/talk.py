@@ -79,7 +79,10 @@ class Talk:
     def say(self, line: str | bytes, shown: str | None = None) -> Steps[None]:
         """Sends one command; its end is added. shown: what a trace shows in its place (a password). Raises UsageError for a
         command that holds a line end, which would be two."""
-        data = line.encode() if isinstance(line, str) else line
+        try:
+            data = line.encode(errors="surrogateescape") if isinstance(line, str) else line  # as `hear` has decoded it
+        except UnicodeEncodeError:
+            raise UsageError("a command cannot hold half of a surrogate pair (U+D800 to U+DFFF)") from None
         if b"\r" in data or b"\n" in data or b"\0" in data:
             raise UsageError(
                 "a command cannot hold line ends or NUL: {line!r}", line=(shown or data.decode(errors="replace"))[:80]

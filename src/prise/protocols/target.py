@@ -58,7 +58,8 @@ SCHEMES = {
 own machine. `gophers` has no port of its own: servers speak TLS on the usual one."""
 
 _POLICY = re.compile(r"[?&]tls=(required|optional|never)\Z")
-_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
+_WHERE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +105,8 @@ class Target:
             if scheme not in ("news", "snews"):
                 raise AddressError("the URL has no server; example: {example}", example=f"{scheme}://example.org/")
             rest = f"//{_news_server()}/{rest}"  # RFC 5538 §2: the server is the user's own
-        authority, slash, place = rest[2:].partition("/")
-        if not slash and "?" in authority:
-            authority, _, query = authority.partition("?")
-            place = f"?{query}"
+        authority = re.split("[/?#]", rest[2:], maxsplit=1)[0]
+        place = rest[2 + len(authority) :].removeprefix("/")
         login, at, where = authority.rpartition("@")
         policy: Policy | None = None
         if known.protocol not in ("http", "gopher") and (found := _POLICY.search(place)):
@@ -142,10 +141,13 @@ class Target:
         return replace(self, place=place)
 
 
-def decoded(text: str) -> str:
-    """Percent-encoded text as it was meant. Raises AddressError for what no command of a protocol could carry."""
+def decoded(text: str, errors: str = "strict") -> str:
+    """Percent-encoded text as it was meant. Raises AddressError for what no command of a protocol could carry.
+
+    errors: "surrogateescape" where a protocol takes bytes that are not UTF-8.
+    """
     try:
-        plain = unquote(text, errors="strict")
+        plain = unquote(text, errors=errors)
     except UnicodeDecodeError:
         raise AddressError("the URL holds bytes that are not UTF-8 (%xx)") from None
     if any(character in plain for character in "\r\n\0"):
@@ -161,14 +163,20 @@ def refuse_line_ends(**values: str) -> None:
 
 
 def _read_where(where: str, usual: int) -> tuple[str, int]:
-    where = unquote(where)  # the zone of an IPv6 address is written %25eth0 (RFC 6874)
-    has_port = re.search(r":[^:\]]*\Z", where) is not None and not where.endswith("]")
-    host, port = read_host_port(
-        where, where if has_port and not where.endswith(":") else f"{where.rstrip(':')}:{usual}"
-    )
-    if not isinstance(port, int):
-        raise AddressError("a URL's port is a number, not {port}", local=where, port=repr(port))
-    return host or "localhost", port
+    match = _WHERE.fullmatch(where)
+    if match is None:
+        # What stands there may be a password that holds a slash, so it is not shown.
+        raise AddressError(
+            "a URL has HOST or HOST:PORT, the port a number; in a password, {plain} are written {encoded}",
+            plain=": / ? # @ [ ]",
+            encoded="%3A %2F %3F %23 %40 %5B %5D",
+        )
+    host = unquote(match[1])  # the zone of an IPv6 address is written %25eth0 (RFC 6874)
+    if _CONTROL.search(host):
+        raise AddressError("the host of a URL has no spaces or control characters")
+    name, port = read_host_port(host, f"{host}:{match[2] or usual}")
+    assert isinstance(port, int)  # the pattern says so
+    return name or "localhost", port
 
 
 def _news_server() -> str:
