@@ -233,6 +233,21 @@ def test_a_timeout_of_the_socket(telnetlib: Any) -> None:
         over.set()
 
 
+def test_read_until_waits_longer_than_the_socket(telnetlib: Any) -> None:
+    """As long as it takes, unless it has a timeout of its own."""
+    over = threading.Event()
+
+    def late(sock: socket.socket) -> None:
+        over.wait(PATIENCE)
+        sock.sendall(b"late")
+
+    with server(more=late) as (port, _), telnetlib.Telnet("127.0.0.1", port, 0.02) as client:
+        with pytest.raises(TimeoutError):
+            client.expect([b"late"])
+        threading.Timer(0.05, over.set).start()
+        assert client.read_until(b"late") == b"late"
+
+
 def test_messages_for_debugging(telnetlib: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with server(b"x") as (port, _), telnetlib.Telnet("127.0.0.1", port) as client:
         client.msg("unheard")
@@ -299,6 +314,17 @@ def test_a_program_that_was_written_for_it(telnetlib: Any, telnetd: Telnetd) -> 
 
 
 # What the removed module does not have: bounds
+
+
+def test_a_time_that_passes_while_text_flows() -> None:
+    def flood(sock: socket.socket) -> None:
+        while True:
+            sock.sendall(b"x" * 1000)
+
+    with server(more=flood) as (port, _):
+        with ours.Telnet("127.0.0.1", port, PATIENCE) as client:
+            assert client.expect([b"never"], 0.02)[:2] == (-1, None)
+            assert client.read_until(b"never", 0.02).strip(b"x") == b""
 
 
 def test_a_subnegotiation_without_an_end():

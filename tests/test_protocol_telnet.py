@@ -66,6 +66,13 @@ def test_a_wrong_password(telnetd: Telnetd) -> None:
     assert failure.value.exit_code == 7
 
 
+def test_another_password_after_a_wrong_one(telnetd: Telnetd) -> None:
+    with prise.open(url(telnetd)) as session:
+        with pytest.raises(prise.LoginFailed):
+            session.log_in(password="wrong")
+        assert "Welcome ada" in session.log_in(password="pw")
+
+
 def test_a_password_is_not_sent_in_clear_unless_that_is_asked_for(telnetd: Telnetd) -> None:
     with prise.open(url(telnetd, rest="")) as session, pytest.raises(prise.TLSError, match=re.escape("?tls=never")):
         session.log_in(password="pw")

@@ -152,6 +152,12 @@ def test_of_the_environment_only_the_user_and_the_terminal_are_told(asked: bytes
     assert terminal.output() == said(IAC, WILL, NEW_ENVIRON, IAC, SB, NEW_ENVIRON, 0, told, IAC, SE)
 
 
+def test_a_name_of_a_user_that_is_no_text():
+    terminal = Terminal(user="\udcff")
+    terminal.receive(said(IAC, DO, NEW_ENVIRON, IAC, SB, NEW_ENVIRON, 1, b"\0USER", IAC, SE))
+    assert terminal.output().endswith(b"\0USER\1?" + said(IAC, SE))
+
+
 def test_line_ends_are_telnets_and_in_binary_there_are_none():
     terminal = Terminal()
     assert terminal.send(b"a\nb\r\nc\rd\xff") == b"a\r\nb\r\nc\r\0d\xff\xff"
@@ -333,15 +339,66 @@ def test_escape_sequences_do_not_reach_an_error():
 
 
 def test_no_login_where_the_question_comes_again():
+    """And so another password may be tried."""
+
     def again(connection: prise.Connection) -> None:
-        connection.send(b"Last login: Tue\r\nlogin: ")
-        connection.receive()
-        connection.send(b"Password: ")
-        connection.receive()
-        connection.send(b"Sorry.\r\nlogin: ")
+        connection.send(b"Last login: Tue\r\n")
+        for answer in (b"Sorry.\r\n", b"Welcome> "):
+            connection.send(b"login: ")
+            connection.receive()
+            connection.send(b"Password: ")
+            connection.receive()
+            connection.send(answer)
         quiet(connection)
 
-    talk(again, lambda session: raises(prise.LoginFailed, "Sorry")(lambda: session.log_in("a", "b")))
+    def check(session: Telnet) -> None:
+        raises(prise.LoginFailed, "Sorry")(lambda: session.log_in("a", "b"))
+        assert session.log_in("a", "c") == "Welcome> "
+
+    talk(again, check)
+
+
+def test_the_time_of_the_last_login_is_no_question():
+    def last(connection: prise.Connection) -> None:
+        connection.send(b"Last login: ")
+        quiet(connection)
+
+    talk(last, lambda session: raises(prise.TooSlow)(lambda: session.log_in("a", "b", timeout=0.05)))
+
+
+def test_no_error_holds_a_password_that_the_server_has_echoed():
+    def echoes(connection: prise.Connection) -> None:
+        for after in (b"", b"Sorry.\r\nlogin: "):
+            connection.send(b"Password: ")
+            connection.send(connection.receive() + after)
+        quiet(connection)
+
+    def check(session: Telnet) -> None:
+        raises(prise.TooSlow, r"seen last: '\*{8}\\n")(lambda: session.log_in("a", "s3cret", timeout=0.1))
+        raises(prise.LoginFailed, r"the server said: \*{8}\s+Sorry")(lambda: session.log_in("a", "s3cret"))
+
+    talk(echoes, check)
+
+
+def test_whose_password_is_sent():
+    """That of the user who logs in, of nobody else; and it is one line."""
+
+    def asks(connection: prise.Connection) -> None:
+        connection.send(b"login: ")
+        name = connection.receive()
+        connection.send(b"Password: ")
+        connection.send(b"\r\n" + name.strip() + b" " + connection.receive().strip() + b"> ")
+        quiet(connection)
+
+    with prise.listen(asks, ":0", framing="chunks") as server:
+        host, only = f"localhost:{server.address.port}/?tls=never", {"netrc": False, "keyring": False}
+        with prise.open(f"telnet://{host}", password="pw", **only) as session:
+            assert session.log_in("ada") == "\r\nada pw> "
+        with prise.open(f"telnet://ada:pw@{host}", **only) as session:
+            raises(prise.UsageError, "who logs in")(lambda: session.log_in("bob"))
+            for wrong in [("a\nb", "c"), ("a", "b\r"), ("a", "b\0")]:
+                raises(prise.UsageError, "line ends")(lambda wrong=wrong: session.log_in(*wrong))
+            assert session.log_in() == "\r\nada pw> "
 
 
 def test_what_cannot_be_written_in_the_encoding():
@@ -349,14 +406,44 @@ def test_what_cannot_be_written_in_the_encoding():
         where = f"telnet://localhost:{server.address.port}"
         with prise.open(where, encoding="ascii") as session, pytest.raises(prise.UsageError, match="ascii"):
             session.write("é")
-        for wrong in ({"encoding": "klingon"}, {"terminal": "\x1b"}, {"size": (80, 99999)}):
+        encodings = [{"encoding": name} for name in ("klingon", "rot13", "idna")]
+        for wrong in (*encodings, {"terminal": "\x1b"}, {"size": (80, 99999)}):
             with pytest.raises(prise.UsageError):
                 prise.open(where, **wrong).open()
         with pytest.raises(prise.UsageError, match="terminal, size, encoding"):
             prise.open(where, colour=True)
 
 
+def test_bytes_that_are_not_in_the_encoding():
+    """Most encodings keep them; those that shift between sets of characters cannot."""
+
+    def speak(connection: prise.Connection) -> None:
+        connection.send(doubled(b"a\xff~z"))
+        assert connection.receive() in (b"\xff\xff", None)
+
+    with prise.listen(speak, ":0", framing="chunks") as server:
+        where = f"telnet://localhost:{server.address.port}"
+        with prise.open(where) as session:
+            assert session.expect(b"\xff").before == "a"
+            session.write(bytearray(b"\xff"))
+        with prise.open(where, encoding="hz") as session, pytest.raises(prise.ProtocolError, match="no text in hz"):
+            while True:
+                session.receive()
+
+
 # The command with other servers
+
+
+def test_a_server_that_only_asks_whether_we_are_there_is_silent():
+    def alive(connection: prise.Connection) -> None:
+        connection.send(b"answer\r\n")
+        while True:
+            connection.send(said(IAC, 241))
+            raises(prise.TooSlow)(lambda: connection.receive(0.02))
+
+    with prise.listen(alive, ":0", framing="chunks") as server:
+        done = run("connect", "--wait", "100ms", f"telnet://localhost:{server.address.port}")
+    assert (done.returncode, done.stdout) == (0, "answer\r\n")
 
 
 def test_bytes_between_pipes():

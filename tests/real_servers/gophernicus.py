@@ -53,5 +53,7 @@ class Gophernicus(InetdServer):
         self.listen_tls(self._command(self.tls_port), env=unpacked_libraries())
 
     def _command(self, port: int) -> str:
-        # -n*: without virtual hosts, the users' own folders, and the server's own menu of headers.
-        return f"{unpacked_program('usr/sbin/gophernicus')} -h {self.host} -p {port} -r {self.root} -nv -nu -no"
+        # -n*: without virtual hosts, the users' own folders, and the server's own menu of headers. -i, -k: all its runs on one
+        # machine count what a client has asked for (in shared memory), and would make it wait after 4096 requests.
+        options = f"-h {self.host} -p {port} -r {self.root} -nv -nu -no -i 999999999 -k 999999999"
+        return f"{unpacked_program('usr/sbin/gophernicus')} {options}"

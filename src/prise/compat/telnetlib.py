@@ -5,8 +5,8 @@
 All is as it was: bytes come back, EOFError is the end, an option is refused unless a callback takes it, and what goes wrong
 with the socket is an OSError. For new programs there is `prise.open("telnet://...")`, which answers options and has TLS.
 
-What differs: reads are not cut into pieces of 50 bytes, what has come and was not taken has a bound, and no text from the
-network can make `interact` fail.
+What differs: reads are not cut into pieces of 50 bytes, the timeout of `expect` holds while text flows too, what has come and
+was not taken has a bound, and no text from the network can make `interact` fail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from select import POLLIN, poll
 from types import TracebackType
 from typing import Any, Self
@@ -140,41 +140,39 @@ class Telnet:
     def read_until(self, match: bytes, timeout: float | None = None) -> bytes:
         """All up to `match`, and that; what there is, perhaps nothing, when the time is over or the end has come.
         Raises EOFError at the end when there is nothing."""
-        until = _deadline(timeout)
         looked = 0
-        self.process_rawq()
-        while (start := self.cookedq.find(match, looked)) < 0:
+        for _ in self._reads(timeout):
+            if (start := self.cookedq.find(match, looked)) >= 0:
+                return self._take(start + len(match))
             looked = max(len(self.cookedq) - len(match) + 1, 0)
-            if not self._read_more(until):
-                return self.read_very_lazy()
-        return self._take(start + len(match))
+        return self.read_very_lazy()
 
     def read_all(self) -> bytes:
         """All, up to the end."""
         self.process_rawq()
-        while self._read_more(None):
+        while self._read_more():
             pass
         return self._take()
 
     def read_some(self) -> bytes:
         """At least one byte; b"" at the end."""
         self.process_rawq()
-        while not self.cookedq and self._read_more(None):
+        while not self.cookedq and self._read_more():
             pass
         return self._take()
 
     def read_very_eager(self) -> bytes:
         """All that can be had without waiting. Raises EOFError at the end when there is nothing."""
         self.process_rawq()
-        while self._read_more(0.0):
-            pass
+        while not self.eof and self.sock_avail():
+            self._read_more()
         return self.read_very_lazy()
 
     def read_eager(self) -> bytes:
         """What is here; if there is nothing, what can be had without waiting. Raises EOFError as above."""
         self.process_rawq()
-        while not self.cookedq and self._read_more(0.0):
-            pass
+        while not (self.cookedq or self.eof) and self.sock_avail():
+            self._read_more()
         return self.read_very_lazy()
 
     def read_lazy(self) -> bytes:
@@ -197,15 +195,11 @@ class Telnet:
     def expect(self, list: Sequence[Any], timeout: float | None = None) -> tuple[int, re.Match[bytes] | None, bytes]:
         """Waits for one of several regular expressions (bytes, or compiled): its index, the match, and all up to its end.
         (-1, None, what there is) when the time is over or the end has come; EOFError at the end when there is nothing."""
-        patterns: tuple[re.Pattern[bytes], ...] = tuple(re.compile(pattern) for pattern in list)
-        until = _deadline(timeout)
-        while True:
-            self.process_rawq()
+        patterns = [pattern if hasattr(pattern, "search") else re.compile(pattern) for pattern in list]
+        for _ in self._reads(timeout, by_socket=True):
             for index, pattern in enumerate(patterns):
                 if (match := pattern.search(self.cookedq)) is not None:
                     return index, match, self._take(match.end())
-            if not self._read_more(until):
-                break
         text = self.read_very_lazy()
         return -1, None, text
 
@@ -305,11 +299,24 @@ class Telnet:
         if self.option_callback is not None:
             self.option_callback(self.sock, command, option)
 
-    def _read_more(self, until: float | None) -> bool:
-        """One read, by then at the latest; until: 0 is at once. False: there was none, or it was the end."""
+    def _reads(self, timeout: float | None, by_socket: bool = False) -> Iterator[None]:
+        """Now, and after each read, until the time is over or the end has come. However short the time is, what is there is read.
+        by_socket: without a timeout, that of the socket holds."""
+        until = None if timeout is None else time.monotonic() + timeout
+        left = timeout
+        self.process_rawq()
+        yield
+        while not self.eof:
+            if not (by_socket and timeout is None) and not _readable(left, self):
+                return
+            self._read_more()
+            yield
+            if until is not None and (left := until - time.monotonic()) < 0:
+                return
+
+    def _read_more(self) -> bool:
+        """One read. False: it was the end."""
         if self.eof:
-            return False
-        if until is not None and not _readable(max(until - time.monotonic(), 0), self):
             return False
         self.fill_rawq()
         self.process_rawq()
@@ -321,13 +328,9 @@ class Telnet:
         return text
 
 
-def _deadline(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout
-
-
 def _readable(seconds: float | None, *files: Any) -> set[int]:
     """The descriptors of those of the files that can be read, at the latest after so many seconds."""
     waiting = poll()
     for file in files:
         waiting.register(file.fileno(), POLLIN)
-    return {number for number, _ in waiting.poll(None if seconds is None else seconds * 1000)}
+    return {number for number, _ in waiting.poll(None if seconds is None else max(seconds, 0) * 1000)}

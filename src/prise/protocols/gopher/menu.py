@@ -53,6 +53,8 @@ TEXTS = frozenset("017")
 MEDIA_TYPES = {"0": "text/plain", "1": "application/gopher-menu", "7": "application/gopher-menu", "g": "image/gif"}
 
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*://")
+_PLAIN = "/:@!$&'()*+,;=-._~"  # in a URL's path: RFC 3986 §3.3
+_PAGE = re.compile(r"/?URL:", re.IGNORECASE)
 _ABSENT = re.compile(r"not found|n[o']t exist|no such|not available|unknown", re.IGNORECASE)
 
 
@@ -68,12 +70,17 @@ class Place(NamedTuple):
     def request(self) -> bytes:
         """The line to send, without its end."""
         fields = (self.selector, self.words, self.plus)
-        return "\t".join(field for field in fields if field is not None).encode(errors="surrogateescape")
+        line = "\t".join(field for field in fields if field is not None)
+        try:
+            return line.encode(errors="surrogateescape")
+        except UnicodeEncodeError:
+            raise UsageError("a command cannot hold half of a surrogate pair (U+D800 to U+DFFF)") from None
 
     @property
     def file_name(self) -> str | None:
         """What a file of it might be called."""
-        return self.selector.rstrip("/").rpartition("/")[2] or None
+        name = self.selector.rstrip("/").rpartition("/")[2]
+        return None if name in ("", ".", "..") else name
 
     def __str__(self) -> str:
         return self.type + self.selector
@@ -86,7 +93,11 @@ def place_of(target: Target, name: str | None = None) -> Place:
         return _place_of_url(target)
     if _ELSEWHERE.match(name):
         there = Target.parse(name) if name.partition(":")[0] in SCHEMES else None
-        if there is None or (there.scheme, there.host, there.port) != (target.scheme, target.host, target.port):
+        if there is None or (there.scheme, there.host.lower(), there.port) != (
+            target.scheme,
+            target.host.lower(),
+            target.port,
+        ):
             raise UsageError(
                 "this is elsewhere, and no server is followed to another unasked: open {url} instead", url=cleaned(name)
             )
@@ -97,10 +108,10 @@ def place_of(target: Target, name: str | None = None) -> Place:
 
 def _place_of_url(target: Target) -> Place:
     # The tab that parts the fields is written %09. Where there are no words, Gopher+'s field comes in their place.
-    fields: list[str | None] = [decoded(field) for field in target.place.split("%09")]
-    place, words, plus, *more = [*fields, None, None]
-    if any(more) or place is None:
+    place, *fields = (decoded(field, "surrogateescape") for field in target.place.split("%09"))
+    if len(fields) > 2:
         raise AddressError("a gopher URL has at most three fields: selector%09search%09gopher+")
+    words, plus = [*fields, None, None][:2]
     return Place(place[:1] or "1", place[1:], None if plus and not words else words, plus)
 
 
@@ -138,22 +149,27 @@ class Item(NamedTuple):
 
     def _url(self, target: Target, peer: str | None, before: str) -> str | None:
         """None: it is on the same server. "": there is no such place."""
-        if self.type == "h" and self.selector[:4].upper() == "URL:":
-            url = self.selector[4:]
+        if self.type == "h" and (page := _PAGE.match(self.selector)):
+            url = self.selector[page.end() :]
             return url if _ELSEWHERE.match(url) and cleaned(url) == url and " " not in url else ""
-        if not self.host or not 0 < self.port < 65536 or re.search(r"[\x00-\x20\x7f/@?#\\]", self.host):
+        if not self.host or not 0 < self.port < 65536:
             return ""
         if KINDS.get(self.type) not in ("telnet", "phonebook", "mirror") and self._is_at(target, peer):
             return None
         host = f"[{self.host}]" if ":" in self.host else self.host
-        where = quote(host, safe="[]:.%~") + (f":{self.port}" if self.port != 70 or self.type in "8T2" else "")
-        selector = quote(self.selector.encode(errors="surrogateescape"), safe="/:@!$&'()*+,;=-._~")
+        try:
+            where = quote(host, safe="[]:")
+            Target.parse(f"gopher://{where}/")
+        except ValueError:  # AddressError, or bytes that are not UTF-8
+            return ""
+        where += f":{self.port}" if self.port != 70 or self.type in "8T2" else ""
         if self.type in ("8", "T"):
-            scheme = "telnet" if self.type == "8" else "tn3270"
-            return f"{scheme}://{selector.replace('/', '%2F') + '@' if selector else ''}{where}/"
+            scheme, user = "telnet" if self.type == "8" else "tn3270", _quoted(self.selector, "")
+            return f"{scheme}://{user + '@' if user else ''}{where}/"
         if self.type == "2":
             return f"cso://{where}/"
-        return f"gopher://{where}/{before if self.type == '+' else self.type}{selector}"
+        kind = before if self.type == "+" else self.type
+        return f"gopher://{where}/{_quoted(kind + self.selector, _PLAIN)}"
 
     def _is_at(self, target: Target, peer: str | None) -> bool:
         return self.port == target.port and self.host.lower() in (target.host.lower(), peer)
@@ -162,7 +178,7 @@ class Item(NamedTuple):
 def read_item(line: bytes) -> Item:
     """A line of a menu. Raises ProtocolError for what is none."""
     fields = [field.decode(errors="surrogateescape") for field in line.split(b"\t")]
-    kind, title = fields[0][:1], _title(line.partition(b"\t")[0][1:])
+    kind, title = fields[0][:1], _title(line.partition(b"\t")[0])[1:]
     if kind in ("i", "3", ""):
         # Nobody goes there, so what they have behind the title is not looked at, if they have it at all.
         return Item(kind or "i", title)
@@ -191,6 +207,10 @@ def error_in(answer: bytes) -> Item | None:
 def is_absent(words: str) -> bool:
     """Whether an error's words say that the thing is not there; gopher has no codes."""
     return _ABSENT.search(words) is not None
+
+
+def _quoted(text: str, plain: str) -> str:
+    return quote(text.encode(errors="surrogateescape"), safe=plain)
 
 
 def _title(text: bytes) -> str:

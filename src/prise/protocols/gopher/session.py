@@ -86,7 +86,11 @@ class GopherTalk(Talk):
         if place.type not in ("", "1", "7"):
             raise UsageError("{name} is no menu; get() fetches it", peer=self.target, name=str(place))
         if place.type == "7" and place.words is None:
-            raise UsageError("a search wants words: search({name!r}, ...)", peer=self.target, name=str(place))
+            raise UsageError(
+                "a search wants words: search({name!r}, ...), or %09 and the words behind its URL",
+                peer=self.target,
+                name=str(place),
+            )
         return (yield from self._menu(place))
 
     @streaming
@@ -102,7 +106,9 @@ class GopherTalk(Talk):
             yield from self._header(reader, link)
         first = yield from self._item(reader)
         if first is None and reader.ended:
-            raise ConnectionLost("the server closed the connection without an answer", operation="receive")
+            raise ConnectionLost(
+                "the server closed the connection without an answer", operation="receive", peer=self.target
+            )
         if first is not None and first.type == "3":
             yield from self._done(link)
             raise self._refused(first, place)

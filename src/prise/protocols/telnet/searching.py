@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from prise.errors import UsageError
-from prise.protocols.talk import cleaned
 
 MOST_KEPT = 1024 * 1024
 """Characters that are looked back on; the oldest of more are forgotten."""
-
-SHOWN = 200
-"""Characters of what was seen last, in an error."""
 
 Pattern: TypeAlias = "str | bytes | re.Pattern[str]"
 """Words as they are, or a regular expression."""
@@ -49,10 +45,9 @@ class Kept:
         taken, self.text = (self.text, "") if count is None else (self.text[:count], self.text[count:])
         return taken
 
-    @property
-    def seen(self) -> str:
-        """The end of it, for an error."""
-        return cleaned(self.text[-SHOWN:].replace("\r\n", "\n"))
+    def put_back(self, text: str) -> None:
+        """Text that was taken, and comes first again."""
+        self.text = text + self.text
 
 
 class Search:
@@ -66,7 +61,9 @@ class Search:
                 raise UsageError(
                     "what comes is text, and the regular expression {pattern!r} is for bytes", pattern=pattern
                 )
-            self._patterns.append(pattern.decode(encoding) if isinstance(pattern, bytes) else pattern)
+            # As what comes is decoded.
+            text = pattern.decode(encoding, "surrogateescape") if isinstance(pattern, bytes) else pattern
+            self._patterns.append(text)
         if not self._patterns or "" in self._patterns:
             raise UsageError("expect what? Give words, or a compiled regular expression")
         self._looked = 0  # characters in which no words were found, with those forgotten

@@ -14,22 +14,28 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
-from prise.errors import ConnectionLost, LoginFailed, TooSlow, Unsupported, UsageError
+from prise.errors import ConnectionLost, LoginFailed, ProtocolError, TooSlow, Unsupported, UsageError
+from prise.protocols.credentials import Credentials
 from prise.protocols.entry import Entry
 from prise.protocols.session import AsyncSession, BaseSession, Session, content, procedure, streaming
 from prise.protocols.source import Data
 from prise.protocols.steps import Flow, Items, Now, Receive, Steps
 from prise.protocols.talk import HIDDEN, Talk, cleaned
+from prise.protocols.target import refuse_line_ends
 from prise.protocols.telnet.searching import MOST_KEPT, Kept, Match, Pattern, Search
 from prise.protocols.telnet.terminal import Terminal
 from prise.protocols.telnet.urgent import keep_in_line
 from prise.protocols.telnet.wire import doubled
 
+SHOWN = 200
+"""Characters of what was seen last, in an error."""
+
 PROMPT = re.compile(r"[$#>%] ?\Z")
 """How most shells ask for a command."""
 
-_NAME = re.compile(r"(?:login|user ?name|user): *\Z", re.IGNORECASE)
+_NAME = re.compile(r"(?:(?<!last )login|user ?name|user): *\Z", re.IGNORECASE)
 _PASSWORD = re.compile(r"pass[^\n]{0,40}: *\Z", re.IGNORECASE)
 # "Last login: Tue" is none; the question for the name, again and at the end of all, is.
 _NO = re.compile(r"(?:login|access|authentication|password)\W+(?:incorrect|failed|failure|denied|invalid)[^\n]*", re.I)
@@ -46,7 +52,7 @@ class TelnetTalk(Talk):
     _decoder: codecs.IncrementalDecoder
     _kept: Kept
     _line = ""  # of the trace: begun, and not shown
-    _secret = ""  # which an echo may hold
+    _secret = ""  # which an echo may hold: neither a trace nor an error does
 
     def hello(self) -> Steps[None]:
         if not self.encrypted and self.target.policy == "required":
@@ -55,8 +61,9 @@ class TelnetTalk(Talk):
         more = self.options.more
         self.encoding = more.get("encoding", self.encoding)
         try:
+            "".encode(self.encoding, "surrogateescape")  # "rot13" is an encoding too, but none of text
             self._decoder = codecs.getincrementaldecoder(self.encoding)("surrogateescape")
-        except LookupError:
+        except (LookupError, UnicodeError):
             raise UsageError("there is no encoding {encoding}", encoding=self.encoding) from None
         user = self.options.credentials.user or self.target.user
         told = self._told if self._tracing else None
@@ -86,7 +93,7 @@ class TelnetTalk(Talk):
         if isinstance(data, str):
             yield self._terminal.send(self._encoded(data))
         else:
-            yield doubled(data)
+            yield doubled(bytes(data))
 
     @procedure
     def send_line(self, line: str = "", shown: str | None = None) -> Steps[None]:
@@ -150,7 +157,7 @@ class TelnetTalk(Talk):
                     peer=self.target,
                     patterns=str(search),
                     seconds=timeout,
-                    seen=self._kept.seen,
+                    seen=self._fit(self._kept.text)[-SHOWN:],
                 )
             if not come:
                 raise ConnectionLost(
@@ -158,7 +165,7 @@ class TelnetTalk(Talk):
                     operation="expect",
                     peer=self.target,
                     patterns=str(search),
-                    seen=self._kept.seen,
+                    seen=self._fit(self._kept.text)[-SHOWN:],
                 )
             left = until - (yield Now())
             left = left if left > 0 else None
@@ -191,7 +198,15 @@ class TelnetTalk(Talk):
         data = yield Receive(seconds)
         if data is None:
             return None
-        text = self._decoder.decode(self._terminal.receive(data), final=not data)
+        try:
+            text = self._decoder.decode(self._terminal.receive(data), final=not data)
+        except UnicodeError:  # encodings that shift between sets of characters cannot keep what is none of theirs
+            raise ProtocolError(
+                "what came is no text in {encoding}; see the option encoding",
+                operation="receive",
+                peer=self.target,
+                encoding=self.encoding,
+            ) from None
         self._kept.add(text)
         self._told_text(text, end=not data)
         if answers := self._terminal.output():
@@ -221,16 +236,19 @@ class TelnetTalk(Talk):
         """Answers the questions "login:" and "Password:", and returns what came up to the prompt that follows.
 
         user, password: by default those of the URL, netrc(5)... as everywhere. prompt: by default a text that ends with one of
-        $ # > %. timeout: seconds for each answer. Raises LoginFailed; TLSError without TLS, unless the URL ends in ?tls=never;
-        what `expect` does.
+        $ # > %. timeout: seconds for each answer. Raises LoginFailed, after which another try may be made if the server asks
+        again; TLSError without TLS, unless the URL ends in ?tls=never; what `expect` does.
         """
         if not self.encrypted and self.policy(login=True) == "required":
             raise self.must_encrypt()
-        user = user or self.options.credentials.user or self.target.user
-        if password is None and (login := self.login()) is not None and user in (None, login.user):
+        if password is None and (login := self._credentials(user).find(self.target)) is not None:
             user, password = login.user, login.password
+        user = user or self.options.credentials.user or self.target.user
         if user is None or password is None:
             raise UsageError("who logs in? Give user and password, or put them into ~/.netrc", peer=self.target)
+        refuse_line_ends(user=user)
+        if any(character in password for character in "\r\n\0"):
+            raise UsageError("a password cannot hold line ends or NUL")
         self._secret = password
         asked = yield from self.expect.steps([_NAME, _PASSWORD], timeout)
         if asked.index == 0:
@@ -241,10 +259,19 @@ class TelnetTalk(Talk):
         come = yield from self.expect.steps([_NO, *prompts, _NAME], timeout)
         if come.index in (0, len(prompts) + 1):
             words = come.match[0] if come.index == 0 and come.match is not None else come.before
-            raise LoginFailed(
-                "the server said: {words}", operation="login", peer=self.target, words=cleaned(words.strip())
-            )
+            if come.index:
+                self._kept.put_back(come.text[len(come.before) :])  # the question, for another try
+            words = self._fit(words).strip()
+            raise LoginFailed("the server said: {words}", operation="login", peer=self.target, words=words)
         return come.text
+
+    def _credentials(self, user: str | None) -> Credentials:
+        """Where the password of this user comes from; that of another one is none."""
+        known = self.options.credentials
+        named = known.user or self.target.user
+        if user is None or user == named:
+            return known
+        return replace(known, user=user) if named is None else replace(known, user=user, password=None, token=None)
 
     # -- what telnet has not -------------------------------------------------------------------------------------------
 
@@ -260,7 +287,14 @@ class TelnetTalk(Talk):
         raise _no_names()
         yield
 
-    # -- the trace -----------------------------------------------------------------------------------------------------
+    # -- the trace, and errors -----------------------------------------------------------------------------------------
+
+    def _hidden(self, text: str) -> str:
+        return text.replace(self._secret, HIDDEN) if self._secret else text
+
+    def _fit(self, text: str) -> str:
+        """Text of the server's, fit for an error."""
+        return cleaned(self._hidden(text).replace("\r\n", "\n"))
 
     def _told(self, direction: str, words: str) -> None:
         self._told_all()
@@ -281,7 +315,7 @@ class TelnetTalk(Talk):
             self._told_line(line)
 
     def _told_line(self, line: str) -> None:
-        self.trace("<", (line.replace(self._secret, HIDDEN) if self._secret else line).rstrip("\r"))
+        self.trace("<", self._hidden(line).rstrip("\r"))
 
 
 class _UrgentInLine(BaseSession):

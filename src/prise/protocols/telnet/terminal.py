@@ -177,7 +177,7 @@ class Terminal:
         """asked: names, each behind VAR or USERVAR; none means all."""
         names = re.findall(rb"[\0\3]([^\0\3]*)", asked)
         found = b""
-        known = (_VAR, b"USER", (self._user or "").encode()), (_USERVAR, b"TERM", self.kind.encode())
+        known = (_VAR, b"USER", (self._user or "").encode(errors="replace")), (_USERVAR, b"TERM", self.kind.encode())
         for kind, name, value in known:
             if value and (name in names or b"" in names or not names):
                 # What has a meaning of its own stands behind ESC (RFC 1572 §2).
