@@ -254,6 +254,18 @@ def test_nobody_reads_any_more() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"x" * 10, b"")
 
 
+def test_what_is_new_since_last_time(command: Command, dovecot: Dovecot, tmp_path: Path) -> None:
+    url = dovecot.pop3_url(user="cli-new:pw", tls=True)
+    folder = tmp_path / "mail"
+    for number, said in enumerate(("1 new message", "1 new message", "0 new messages")):
+        if said.startswith("1"):
+            dovecot.deliver("cli-new", f"Subject: {number}\r\n\r\n".encode())
+        done = command("get", "--new", url, "-o", folder, "--ca", dovecot.ca)
+        assert (done.code, done.said.strip()) == (0, said)
+    assert sorted(path.read_bytes() for path in folder.iterdir()) == [b"Subject: 0\r\n\r\n", b"Subject: 1\r\n\r\n"]
+    assert len(dovecot.messages("cli-new")) == 2
+
+
 # -- ls ----------------------------------------------------------------------------------------------------------------
 
 

@@ -99,7 +99,8 @@ def test_they_cross_processes(kind):
     assert type(copy) is kind
     assert str(copy) == str(error) == "send tcp a:1: 1 of 2"
     assert (copy.operation, copy.peer, copy.local) == ("send", error.peer, None)
-    assert copy.details == error.details and {"n": 1, "m": 2}.items() <= copy.details.items()
+    assert copy.details == error.details
+    assert {"n": 1, "m": 2}.items() <= copy.details.items()
     assert copy.args == error.args
 
 

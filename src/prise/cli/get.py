@@ -25,6 +25,7 @@ from prise.cli.progress import Progress
 from prise.cli.texts import amount, examples, visible
 from prise.cli.urls import URLS, session_arguments, session_options
 from prise.locale import translate as _
+from prise.locale import translate_plural
 
 AT_ONCE = 4
 """How many URLs are fetched at a time by default."""
@@ -46,6 +47,10 @@ MOST_PRETTY = 10 * 1024 * 1024
         ("prise get https://example.org/f.iso -O", _("into f.iso, with progress; -C goes on after a break")),
         ("prise get imaps://ada@mail.example.org/INBOX/;UID=7", _("a message; the password is asked for")),
         ("prise get gopher://example.org/0/about.txt news:5d1@example.org -o folder/", _("two files, side by side")),
+        (
+            "prise get --new pop3s://ada@mail.example.org/ -o mail/",
+            _("what has come since the last time; all of it stays there"),
+        ),
         ("prise get https://example.org/api | jq .", _("data goes to stdout, everything else to stderr")),
     ),
 )
@@ -55,6 +60,9 @@ MOST_PRETTY = 10 * 1024 * 1024
 )
 @click.option("--remote-name", "-O", is_flag=True, help=_("Write to a file named as at the URL."))
 @click.option("--recursive", "-r", is_flag=True, help=_("A whole folder (ftp), into the folder of -o."))
+@click.option(
+    "--new", is_flag=True, help=_("The messages that were not there last time (pop3), into the folder of -o.")
+)
 @click.option("--continue", "-C", "resume", is_flag=True, help=_("Go on where the file ends."))
 @click.option(
     "--parallel",
@@ -75,6 +83,7 @@ def command(
     output: str | None,
     remote_name: bool,
     recursive: bool,
+    new: bool,
     resume: bool,
     parallel: int,
     headers: tuple[str, ...],
@@ -93,6 +102,10 @@ def command(
         if resume or remote_name or as_json or more:
             raise prise.UsageError("-r fetches whole folders by ftp: leave -C, -O, -H, --http2 and --json out")
         return get_trees(urls, output, arguments, quiet)
+    if new:
+        if resume or remote_name or as_json or more or len(urls) > 1 or output is None:
+            raise prise.UsageError("--new fetches from one mailbox by pop3, into a folder: give -o, and nothing else")
+        return get_new(urls[0], Path(output), arguments, quiet)
     to_files = output is not None or remote_name
     if not to_files and (resume or as_json or len(urls) > 1):
         raise prise.UsageError("-C, --json and several URLs need files to write to: give -o or -O")
@@ -124,6 +137,31 @@ def get_trees(urls: tuple[str, ...], output: str | None, arguments: dict[str, An
             if len(urls) > 1:
                 folder = os.path.join(folder, file_name(url))
             follow_tree(session.get_tree(None, folder), quiet)
+    return 0
+
+
+def get_new(url: str, folder: Path, arguments: dict[str, Any], quiet: bool) -> int:
+    """The messages that were not there last time, each into a file named by its uid."""
+    from urllib.parse import quote
+
+    from prise.protocols.seen import Seen
+
+    with prise.open(url, **arguments) as session:
+        if not hasattr(session, "new"):
+            raise prise.UsageError("--new is for pop3, not for {scheme}", scheme=session.target.scheme)
+        folder.mkdir(parents=True, exist_ok=True)
+        seen = Seen(session.target, session.user)
+        uids = session.uids()
+        known = seen.uids().intersection(uids.values())
+        new = {number: uid for number, uid in uids.items() if uid not in known}
+        try:
+            for number, uid in new.items():
+                session.get(number).save(folder / f"{quote(uid, safe='')}.eml")
+                known |= {uid}
+        finally:
+            seen.keep(known)  # also of those that came before a break
+    if not quiet:
+        say(translate_plural("{count} new message", "{count} new messages", len(new)).format(count=len(new)))
     return 0
 
 

@@ -46,6 +46,13 @@ def session_options(command: Command) -> Command:
             default=30.0,
             help=_("Time for the connection, and for each answer. Default: 30s."),
         ),
+        click.option(
+            "--retry",
+            type=click.IntRange(0),
+            default=0,
+            metavar="N",
+            help=_("How often to try again when nobody answers."),
+        ),
         click.option("--verbose", "-v", is_flag=True, help=_("Show the protocol's own lines; passwords are hidden.")),
     )
     command = trust(command)
@@ -66,6 +73,7 @@ def session_arguments(values: dict[str, Any], urls: tuple[str, ...]) -> dict[str
         "netrc": netrc,
         "keyring": netrc,
         "timeout": None if isinstance(timeout, str) else timeout,
+        "retry": prise.Retry(attempts=values.pop("retry") + 1),
         "trace": show_line if values.pop("verbose") else None,
         "tls": client_tls(values),
         "via": proxies(values),

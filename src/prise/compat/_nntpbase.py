@@ -19,6 +19,7 @@ from prise.compat._nntpdata import (
     netrc_login,
 )
 from prise.compat._nntptalk import CompatSession, old_errors, opened, shown
+from prise.protocols.mover import Way
 from prise.protocols.talk import Options
 from prise.protocols.target import Target
 from prise.tls import TLS
@@ -49,7 +50,7 @@ class Connected:
         self._is_open = False
         target = Target("nntps" if tls_on else "nntp", "nntp", host, port, tls_on, "never")
         with old_errors():
-            self._session = opened(CompatSession(target, Options(), tls=tls, timeout=timeout))
+            self._session = opened(CompatSession(target, Options(), Way(tls=tls, timeout=timeout)))
         self._is_open = True
 
     def _close(self) -> None:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prise.address import Address
-from prise.clients.connect import CLIENT_LIMITS, Connector, connect
+from prise.clients.connect import CLIENT_LIMITS, Connector, Retry, connect
 from prise.errors import ConnectionLost, PriseError, Refused, TooSlow, UsageError
 from prise.framing import Chunks
 from prise.protocols.source import Failed
@@ -88,6 +88,18 @@ class Links(ABC):
         """Stops listening."""
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the server is reached. address: where to connect in place of the URL's host and port, any address of prise's. tls: whom
+    to trust. via, retry: as for `prise.connect`. timeout: seconds, see above; None: no limit."""
+
+    address: Address | None = None
+    tls: TLS | None = None
+    via: Any = ()
+    timeout: float | None = 30.0
+    retry: int | Retry = 1
+
+
 class Mover:
     """The connections of one session, and what runs over them.
 
@@ -95,24 +107,14 @@ class Mover:
     server would say next. busy: a procedure runs; another one in the middle of it would take its answers.
     """
 
-    def __init__(
-        self,
-        links: Links,
-        target: Target,
-        address: Address | None,
-        tls: TLS | None,
-        via: Any,
-        timeout: float | None,
-    ) -> None:
-        """address: where to connect in place of the URL's host and port, any address of prise's."""
+    def __init__(self, links: Links, target: Target, way: Way) -> None:
         self._make = links
         self._target = target
-        self._address = address
-        self._home = (target.host, target.port)  # what `address` stands in the place of
-        self._tls = tls
-        self._via = via
+        self._way = way
+        self._home = (target.host, target.port)  # what `way.address` stands in the place of
+        self._tls = way.tls
         self._proxied = False  # a proxy is in between
-        self.timeout = timeout
+        self.timeout = way.timeout
         self._links: dict[int, Link] = {}
         self._number = MAIN
         self.received = 0
@@ -289,19 +291,25 @@ class Mover:
     async def _dial(self, port: int) -> int:
         first = not self._links
         at_home = (self._target.host, port) == self._home
-        address = self._address if at_home else None
+        address = self._way.address if at_home else None
         if address is None:
             # A second link goes to the host that the first one reached, whatever a server says (RFC 2577 §3).
             host = self._target.host
             address = Address("tcp", host, port)
-            if not first and not self._proxied and self._address is None and self.main.peer.host is not None:
+            if not first and not self._proxied and self._way.address is None and self.main.peer.host is not None:
                 address = Address("tcp", self.main.peer.host, port)
         shaking = CLIENT_LIMITS.handshake_time
         if self.timeout is not None and shaking is not None:
             shaking = min(shaking, self.timeout)
         limits = replace(CLIENT_LIMITS, write_time=self.timeout, handshake_time=shaking)
         connector = connect(
-            address, framing=Chunks(), timeout=self.timeout, limits=limits, tls=self._tls, via=self._via
+            address,
+            framing=Chunks(),
+            timeout=self.timeout,
+            limits=limits,
+            tls=self._tls,
+            via=self._way.via,
+            retry=self._way.retry if first else 1,
         )
         self._proxied = connector.proxied
         return self._keep(await self._make.dial(connector))

@@ -16,9 +16,11 @@ from types import TracebackType
 from typing import Any
 
 from prise.address import Address, AddressLike
+from prise.clients.connect import Retry
 from prise.connection.blocking import in_running_loop
 from prise.errors import Unsupported, UsageError
 from prise.protocols.credentials import Ask, Credentials
+from prise.protocols.mover import Way
 from prise.protocols.source import Data
 from prise.protocols.talk import Options, Trace
 from prise.protocols.target import Target
@@ -48,6 +50,7 @@ def open(
     tls: Any = None,
     via: Any = (),
     timeout: float | None = 30.0,
+    retry: int | Retry = 1,
     address: AddressLike | None = None,
     trace: Trace | None = None,
     **more: Any,
@@ -60,14 +63,19 @@ def open(
     tls: a `prise.TLS` (whom to trust; by default the system's authorities). Where a connection begins in clear and a password is
     to be sent, the server must offer STARTTLS, unless the URL ends in `?tls=never` (or `optional`).
     via: proxies, as for `prise.connect`. timeout: seconds for the connection, and then for each answer (in a long one,
-    for each further KiB); None: no limit. address: any address of prise's to connect to, in place of the URL's host and port.
+    for each further KiB); None: no limit. retry: attempts to connect, in all, or a `prise.Retry`. address: any address of
+    prise's to connect to, in place of the URL's host and port.
     trace: called with ("<", ">" or "*", line) for all that is said, passwords hidden.
     more: what one protocol alone knows; see its class.
 
     Raises AddressError for what is no such URL, UsageError for an option that its protocol does not know. Opening it
     raises what `prise.connect` does, and LoginFailed.
     """
-    return Opener(*_prepared(url, locals(), more))
+    target = Target.parse(url)
+    _refuse_unknown(target, more)
+    credentials = Credentials(user, password, token, netrc, keyring, ask)
+    way = Way(None if address is None else Address.parse(address), tls, via, timeout, retry)
+    return Opener(target, Options(credentials, trace, more), way)
 
 
 def get(url: str | Target, *, offset: int = 0, **options: Any) -> Any:
@@ -100,14 +108,14 @@ def ls(url: str | Target, **options: Any) -> Any:
 class Opener:
     """A session that is about to be opened; what `prise.open` returns."""
 
-    def __init__(self, target: Target, options: Options, arguments: dict[str, Any]) -> None:
+    def __init__(self, target: Target, options: Options, way: Way) -> None:
         self.target = target
-        self._options, self._arguments = options, arguments
+        self._options, self._way = options, way
         self._session: Any = None
 
     def make(self, blocking: bool, alone: bool = False) -> Any:
         """The session, not open yet. alone: it opens by itself for the first thing asked of it, and is closed behind it."""
-        session = session_class(self.target.protocol, blocking)(self.target, self._options, **self._arguments)
+        session = session_class(self.target.protocol, blocking)(self.target, self._options, self._way)
         session.alone = alone
         return session
 
@@ -147,28 +155,16 @@ def session_class(protocol: str, blocking: bool = True) -> Any:
     return getattr(import_module(f"prise.protocols.{module}"), name if blocking else f"Async{name}")
 
 
-def _prepared(url: str | Target, said: dict[str, Any], more: dict[str, Any]) -> tuple[Target, Options, dict[str, Any]]:
-    target = Target.parse(url)
+def _refuse_unknown(target: Target, options: dict[str, Any]) -> None:
     known = session_class(target.protocol).options_known
-    for name in more:
+    for name in options:
         if name not in known:
             raise UsageError(
-                "{scheme} has no option {name}; it has {known}",
+                "{scheme} has no option {name}; of its own it has: {known}",
                 scheme=target.scheme,
                 name=name,
-                known=", ".join(known) or "none of its own",
+                known=", ".join(known) or "-",
             )
-    credentials = Credentials(
-        said["user"], said["password"], said["token"], said["netrc"], said["keyring"], said["ask"]
-    )
-    address = said["address"]
-    arguments = {
-        "address": None if address is None else Address.parse(address),
-        "tls": said["tls"],
-        "via": said["via"],
-        "timeout": said["timeout"],
-    }
-    return target, Options(credentials, said["trace"], more), arguments
 
 
 def _alone(url: str | Target, options: dict[str, Any]) -> Any:

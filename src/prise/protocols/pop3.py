@@ -49,13 +49,14 @@ class Stat(NamedTuple):
 
 
 class POP3Talk(Talk):
-    """capabilities: what CAPA said, by name, with its arguments; empty where the server knows no CAPA."""
+    """capabilities: what CAPA said, by name, with its arguments; empty where the server knows no CAPA. user: who logged in."""
 
     logs_in = True
     options_known = ("mechanism",)
 
     capabilities: dict[str, list[str]]
     greeting = ""
+    user = ""
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
@@ -73,6 +74,7 @@ class POP3Talk(Talk):
         login = self.login()
         assert login is not None  # a protocol that logs in has one, or has raised
         yield from self._log_in(login)
+        self.user = login.user
 
     def bye(self) -> Steps[None]:
         if self.failed:

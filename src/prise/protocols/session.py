@@ -15,16 +15,14 @@ from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
-from prise.address import Address
 from prise.connection.blocking import in_running_loop
 from prise.errors import PriseError, UsageError
 from prise.protocols.contents import AsyncContent, AsyncStream, Content, Stream, completed
 from prise.protocols.links import AsyncLinks, BlockingLinks
-from prise.protocols.mover import Mover
+from prise.protocols.mover import Mover, Way
 from prise.protocols.steps import Flow, Steps
 from prise.protocols.talk import Options, Talk
 from prise.protocols.target import Target
-from prise.tls import TLS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,26 +35,12 @@ FAREWELL = 3.0
 class BaseSession(Talk):
     """What both colours share. connection: the prise connection, with `peer`, `local`, `tls`."""
 
-    def __init__(
-        self,
-        target: Target,
-        options: Options,
-        *,
-        address: Address | None = None,
-        tls: TLS | None = None,
-        via: Any = (),
-        timeout: float | None = 30.0,
-    ) -> None:
+    def __init__(self, target: Target, options: Options, way: Way = Way()) -> None:  # noqa: B008 - it is frozen
         super().__init__(target, options)
-        self._address, self._tls, self._via, self._timeout = address, tls, via, timeout
-        self._mover = self._make_mover()
+        self._mover = Mover(BlockingLinks() if isinstance(self, Session) else AsyncLinks(), target, way)
         self._stream: Any = None  # what is being read
         self._was_opened = False
         self.alone = False  # for one thing only: opens by itself, and is closed behind it
-
-    def _make_mover(self) -> Mover:
-        links = BlockingLinks() if isinstance(self, Session) else AsyncLinks()
-        return Mover(links, self.target, self._address, self._tls, self._via, self._timeout)
 
     @property
     def connection(self) -> Any:

@@ -37,6 +37,7 @@ from prise.protocols.http.message import (
     same_origin,
     url_of,
 )
+from prise.protocols.mover import Way
 from prise.protocols.steps import Now, Reconnect, Steps
 from prise.protocols.talk import Options, Talk, cleaned
 from prise.protocols.target import Target
@@ -64,12 +65,12 @@ class Exchange(Talk):
 
     options_known = ("headers", "http2", "compressed", "downgrade")
 
-    def __init__(self, target: Target, options: Options, **how: Any) -> None:
+    def __init__(self, target: Target, options: Options, *way: Way) -> None:
         self._headers = checked_headers(options.more.get("headers"))
         if options.more.get("http2"):
             check_installed()
-            how["tls"] = _offering_http2(how.get("tls"))
-        super().__init__(target, options, **how)
+            way = tuple(replace(each, tls=_offering_http2(each.tls)) for each in way)
+        super().__init__(target, options, *way)
         self.response: Response | None = None
         self._wire: HTTP1 | HTTP2 | None = None
         self._at: Target | None = target  # where the link leads; None where there is none

@@ -14,12 +14,13 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from prise.errors import ConnectionLost, MessageTooLarge, NotFound, PriseError, ProtocolError, Refused, UsageError
 from prise.protocols.imap.message import Message, read_message
 from prise.protocols.imap.names import Literal, Word
 from prise.protocols.imap.parser import Continue, Data, Status, announced, bytes_of, list_of, parse, text_of
+from prise.protocols.mover import Way
 from prise.protocols.steps import Steps
 from prise.protocols.talk import Options, Talk, cleaned
 from prise.protocols.target import Target
@@ -90,8 +91,8 @@ class Commands(Talk):
     """capabilities: in upper case. enabled: what ENABLE has switched on. mailbox: the one that is open. alerts: the last words
     that the server wants people to see."""
 
-    def __init__(self, target: Target, options: Options, **more: Any) -> None:
-        super().__init__(target, options, **more)
+    def __init__(self, target: Target, options: Options, *way: Way) -> None:
+        super().__init__(target, options, *way)
         self.capabilities: frozenset[str] = frozenset()
         self.enabled: frozenset[str] = frozenset()
         self.mailbox: Mailbox | None = None
