@@ -22,6 +22,15 @@ from benchmarks.clients import ARTICLES, LARGE_FILE, LARGE_MAILS, LARGE_SIZE, OV
 Place = dict[str, Any]
 
 
+def imported(protocol: str) -> Any:
+    """prise, with the modules of a protocol, which are otherwise imported when a session is opened."""
+    import prise
+    from prise.protocols.opening import session_class
+
+    session_class(protocol)
+    return prise
+
+
 def check(found: int, expected: int) -> None:
     """A client that has not done its work must not look fast."""
     if found < expected:
@@ -64,7 +73,7 @@ def peak(status: str) -> float:
 
 
 def nntp_prise(task: str, place: Place) -> Callable[[], None]:
-    import prise
+    prise = imported("nntp")
 
     def run() -> None:
         with prise.open(place["url"]) as session:
@@ -78,7 +87,7 @@ def nntp_prise(task: str, place: Place) -> Callable[[], None]:
 
 
 def nntp_prise_await(task: str, place: Place) -> Callable[[], None]:
-    import prise
+    prise = imported("nntp")
 
     async def main() -> None:
         async with prise.open(place["url"]) as session:
@@ -137,7 +146,7 @@ def expected(task: str) -> tuple[int, int]:
 
 
 def imap_prise(task: str, place: Place) -> Callable[[], None]:
-    import prise
+    prise = imported("imap")
 
     def run() -> None:
         count, size = expected(task)
@@ -149,7 +158,7 @@ def imap_prise(task: str, place: Place) -> Callable[[], None]:
 
 
 def imap_prise_await(task: str, place: Place) -> Callable[[], None]:
-    import prise
+    prise = imported("imap")
 
     async def main() -> None:
         count, size = expected(task)
@@ -199,7 +208,7 @@ def ftp_url(task: str, place: Place) -> str:
 
 
 def ftp_prise(task: str, place: Place) -> Callable[[], None]:
-    import prise
+    prise = imported("ftp")
 
     trust = prise.TLS(ca=place["ca"])
 
@@ -210,7 +219,7 @@ def ftp_prise(task: str, place: Place) -> Callable[[], None]:
 
 
 def ftp_prise_await(task: str, place: Place) -> Callable[[], None]:
-    import prise
+    prise = imported("ftp")
 
     trust = prise.TLS(ca=place["ca"])
 
@@ -266,7 +275,7 @@ def ftp_ftplib(task: str, place: Place) -> Callable[[], None]:
 
 
 def http_prise(task: str, place: Place) -> Callable[[], None]:
-    import prise
+    prise = imported("http")
 
     url = f"http://127.0.0.1:{place['port']}/"
 
@@ -281,7 +290,7 @@ def http_prise(task: str, place: Place) -> Callable[[], None]:
 
 
 def http_prise_await(task: str, place: Place) -> Callable[[], None]:
-    import prise
+    prise = imported("http")
 
     url = f"http://127.0.0.1:{place['port']}/"
 

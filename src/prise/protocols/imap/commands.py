@@ -21,6 +21,7 @@ from prise.protocols.imap.message import Message, read_message
 from prise.protocols.imap.names import Literal, Word
 from prise.protocols.imap.parser import Continue, Data, Status, announced, bytes_of, list_of, parse, text_of
 from prise.protocols.mover import Way
+from prise.protocols.source import Failed
 from prise.protocols.steps import Steps
 from prise.protocols.talk import Options, Talk, cleaned
 from prise.protocols.target import Target
@@ -154,7 +155,7 @@ class Commands(Talk):
                     break
                 yield bytes(piece)
         except UsageError as error:
-            raise PriseError(error.reason, operation=self._operation, **error.details) from None
+            raise Failed(error) from None
         if sent != literal.size:
             raise PriseError(
                 "what was to be sent has not the {size} bytes that it was said to have",
