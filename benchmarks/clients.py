@@ -141,19 +141,26 @@ def mail() -> Iterator[dict[str, Any]]:
         yield {"port": server.port, "ca": str(server.ca)}
 
 
+def large_file(server: Any) -> None:
+    """A file of nothing but zeros, read once: the first client must not pay for the pages of all."""
+    path = server.place("large", b"")
+    with open(path, "r+b") as file:
+        file.truncate(LARGE_FILE)
+        while file.read(1024 * 1024):
+            pass
+
+
 @contextmanager
 def files() -> Iterator[dict[str, Any]]:
     with real("proftpd") as server:
-        with open(server.place("large", b""), "r+b") as file:
-            file.truncate(LARGE_FILE)
+        large_file(server)
         yield {"port": server.port, "user": server.user, "ca": str(server.ca)}
 
 
 @contextmanager
 def pages() -> Iterator[dict[str, Any]]:
     with real("nginx") as server:
-        with open(server.place("large", b""), "r+b") as file:
-            file.truncate(LARGE_FILE)
+        large_file(server)
         server.place("small", b"x" * 1000)
         yield {"port": server.port, "ca": str(server.ca)}
 
