@@ -1,7 +1,11 @@
-"""What waits for the bytes of a session: `BlockingLinks`, whose methods never suspend, and `AsyncLinks`, for a running loop."""
+"""One connection and how connections are made, in either colour: what waits for the bytes of a session.
+
+`BlockingLinks`, whose methods never suspend, and `AsyncLinks`, for a running loop.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from prise.address import Address
@@ -11,7 +15,51 @@ from prise.connection.asynchronous import AsyncConnection
 from prise.connection.blocking import Connection
 from prise.errors import TooSlow, UsageError
 from prise.framing import Chunks
-from prise.protocols.mover import Link, Links
+
+
+class Link(ABC):
+    """One connection, in either colour."""
+
+    @property
+    @abstractmethod
+    def connection(self) -> Any:
+        """The prise connection."""
+
+    @abstractmethod
+    async def send(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    async def receive(self, seconds: float | None) -> bytes: ...
+
+    @abstractmethod
+    async def start_tls(self, tls: Any, name: str) -> None: ...
+
+    @abstractmethod
+    async def end(self) -> None: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    def abort(self) -> None:
+        """Cuts it, without a word and without waiting."""
+        self.connection.abort()
+
+
+class Links(ABC):
+    """How connections are made in one colour."""
+
+    @abstractmethod
+    async def dial(self, connector: Connector) -> Link: ...
+
+    @abstractmethod
+    async def listen(self, host: str) -> Address: ...
+
+    @abstractmethod
+    async def accept(self, seconds: float | None) -> Link: ...
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stops listening."""
 
 
 class BlockingLink(Link):

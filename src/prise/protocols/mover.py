@@ -10,14 +10,14 @@ KiB: a byte now and then is not progress. The time that the caller takes to use 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any
 
 from prise.address import Address
-from prise.clients.connect import CLIENT_LIMITS, Connector, Retry, connect
+from prise.clients.connect import CLIENT_LIMITS, Retry, connect
 from prise.errors import ConnectionLost, PriseError, Refused, TooSlow, UsageError
 from prise.framing import Chunks
+from prise.protocols.links import Link, Links
 from prise.protocols.source import Failed
 from prise.protocols.steps import (
     MAIN,
@@ -41,51 +41,6 @@ from prise.tls import TLS
 
 PROGRESS = 1024
 """Bytes that count as progress: with them a server's time begins anew."""
-
-
-class Link(ABC):
-    """One connection, in either colour."""
-
-    @property
-    @abstractmethod
-    def connection(self) -> Any:
-        """The prise connection."""
-
-    @abstractmethod
-    async def send(self, data: bytes) -> None: ...
-
-    @abstractmethod
-    async def receive(self, seconds: float | None) -> bytes: ...
-
-    @abstractmethod
-    async def start_tls(self, tls: Any, name: str) -> None: ...
-
-    @abstractmethod
-    async def end(self) -> None: ...
-
-    @abstractmethod
-    async def close(self) -> None: ...
-
-    def abort(self) -> None:
-        """Cuts it, without a word and without waiting."""
-        self.connection.abort()
-
-
-class Links(ABC):
-    """How connections are made in one colour."""
-
-    @abstractmethod
-    async def dial(self, connector: Connector) -> Link: ...
-
-    @abstractmethod
-    async def listen(self, host: str) -> Address: ...
-
-    @abstractmethod
-    async def accept(self, seconds: float | None) -> Link: ...
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Stops listening."""
 
 
 @dataclass(frozen=True, slots=True)
