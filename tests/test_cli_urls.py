@@ -287,7 +287,9 @@ def test_names_that_are_not_utf_8(command: Command) -> None:
 
     def menu(connection: prise.Connection) -> None:
         connection.receive()
-        connection.send(b"iHello\t\tnull\t1\r\n0Coffee\tcaf\xe9\tlocalhost\t%d\r\n.\r\n" % server.address.port)
+        connection.send(
+            b"iHello\t\tnull\t1\r\n0Coffee\tcaf\xe9\tlocalhost\t%d\r\n.\r\n" % int(server.address.port or 0)
+        )
 
     with prise.listen(menu, ":0", framing="chunks") as server:
         url = f"gopher://localhost:{server.address.port}/"

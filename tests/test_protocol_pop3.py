@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -348,7 +349,11 @@ def test_the_servers_words_cannot_move_the_cursor() -> None:
 def test_a_line_end_cannot_become_a_command() -> None:
     with pytest.raises(prise.AddressError):
         prise.open("pop3://a:b%0d%0aDELE@localhost/")
-    for login in ({"user": "a\r\nDELE 1", "password": "b"}, {"user": "a", "password": "b\r\nDELE 1"}):
+    logins: tuple[dict[str, Any], ...] = (
+        {"user": "a\r\nDELE 1", "password": "b"},
+        {"user": "a", "password": "b\r\nDELE 1"},
+    )
+    for login in logins:
         with prise.listen(hostile(USUAL), ":0", framing="chunks") as server:
             with pytest.raises(prise.UsageError, match="line ends"):
                 prise.open(f"pop3://localhost:{server.address.port}/?tls=never", **login).open()

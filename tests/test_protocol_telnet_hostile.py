@@ -7,6 +7,8 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -391,13 +393,14 @@ def test_whose_password_is_sent():
         quiet(connection)
 
     with prise.listen(asks, ":0", framing="chunks") as server:
-        host, only = f"localhost:{server.address.port}/?tls=never", {"netrc": False, "keyring": False}
+        host = f"localhost:{server.address.port}/?tls=never"
+        only: dict[str, Any] = {"netrc": False, "keyring": False}
         with prise.open(f"telnet://{host}", password="pw", **only) as session:
             assert session.log_in("ada") == "\r\nada pw> "
         with prise.open(f"telnet://ada:pw@{host}", **only) as session:
             raises(prise.UsageError, "who logs in")(lambda: session.log_in("bob"))
             for wrong in [("a\nb", "c"), ("a", "b\r"), ("a", "b\0")]:
-                raises(prise.UsageError, "line ends")(lambda wrong=wrong: session.log_in(*wrong))
+                raises(prise.UsageError, "line ends")(partial(session.log_in, *wrong))
             assert session.log_in() == "\r\nada pw> "
 
 
@@ -407,9 +410,10 @@ def test_what_cannot_be_written_in_the_encoding():
         with prise.open(where, encoding="ascii") as session, pytest.raises(prise.UsageError, match="ascii"):
             session.write("é")
         encodings = [{"encoding": name} for name in ("klingon", "rot13", "idna")]
-        for wrong in (*encodings, {"terminal": "\x1b"}, {"size": (80, 99999)}):
+        wrongs: list[dict[str, Any]] = [*encodings, {"terminal": "\x1b"}, {"size": (80, 99999)}]
+        for options in wrongs:
             with pytest.raises(prise.UsageError):
-                prise.open(where, **wrong).open()
+                prise.open(where, **options).open()
         with pytest.raises(prise.UsageError, match="terminal, size, encoding"):
             prise.open(where, colour=True)
 

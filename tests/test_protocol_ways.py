@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keyring
 import keyring.backend
@@ -20,7 +21,7 @@ from real_servers.nginx import Nginx
 MAIL = b"Subject: once\r\n\r\nsaid twice\r\n"
 
 
-def read(port: int, **options: object) -> list[bytes]:
+def read(port: object, **options: Any) -> list[bytes]:
     with prise.open(f"pop3://ways:pw@localhost:{port}/?tls=never", **options) as box:
         return [box.get(message.name).read() for message in box.list()]
 

@@ -340,11 +340,15 @@ def test_one_session_is_for_one_task_at_a_time() -> None:
 
     async def main(url: str) -> None:
         async with prise.open(url) as box:
+            first: Any
+            second: Any
             first, second = await asyncio.gather(box.stat(), box.stat(), return_exceptions=True)
             assert first == (1, 2)
             assert isinstance(second, prise.UsageError)
             assert "another" in str(second)
             content = box.get(1)
+            reading: Any
+            listing: Any
             reading, listing = await asyncio.gather(content.read(), box.sizes(), return_exceptions=True)
             assert reading == b"one\r\n"
             assert isinstance(listing, prise.UsageError)
