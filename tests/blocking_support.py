@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from prise import Connection, Limits, framing_of
 from prise.core.pipeline import Pipeline
@@ -44,3 +46,16 @@ def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"
         time.sleep(0.005)
+
+
+def children() -> set[int]:
+    """The processes that this one has started and not waited for, dead ones as well (proc(5))."""
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = status.read_bytes().rpartition(b")")[2].split()[1]
+        except OSError:  # it is gone
+            continue
+        if int(parent) == os.getpid():
+            found.add(int(status.parent.name))
+    return found

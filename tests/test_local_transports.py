@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import prise
+from blocking_support import children
 from peers import need
 from prise.address import Address
 from prise.errors import AddressError, BindError, ConnectError, TooSlow, Unsupported, UsageError
@@ -77,12 +78,11 @@ def resources() -> tuple[set[str], set[str]]:
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind() -> Iterator[None]:
     """No descriptor, no thread, no zombie."""
-    descriptors, threads = resources()
+    (descriptors, threads), before = resources(), children()
     yield
     until(lambda: resources()[1] <= threads)
     assert len(resources()[0]) <= len(descriptors)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children() <= before
 
 
 # -- Addresses ---------------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def test_any_split_gives_the_same(data: bytes, cuts: list[int]) -> None:
 
 
 @given(
-    st.lists(st.text().map(str.encode) | st.binary().map(lambda data: data.replace(b"\xff", b"").replace(b"\0", b"")))
+    st.lists((st.text().map(str.encode) | st.binary()).map(lambda data: data.replace(b"\xff", b"").replace(b"\0", b"")))
 )
 def test_to_who_does_not_speak_telnet_it_is_invisible(reads: list[bytes]) -> None:
     layer = Telnet()
