@@ -6,7 +6,7 @@ the .po by hand, then run it again. Exit code 1 as long as something is missing.
 
 What is found:
 - `_("...")` and `translate("...")`, `translate_plural("one", "many", n)`; `N_("...")`, and what the chat house tells (`Notice`);
-- the reason (first argument) and `operation=` of every error of `prise.errors`, whose classes are read from that file;
+- the reason (first argument, or its default) and `operation=` of every error of `prise.errors`, whose classes are read there;
 - what click says by itself: it asks gettext, and the command points gettext to this catalogue.
 Each may be a choice, `_("this" if it else "that")`, an entry of a table, or a variable that the same file assigns constants
 to. Any other expression (an f-string, above all) cannot be found, nor translated; as the reason of an error it is named too.
@@ -132,7 +132,8 @@ def texts(code: str, errors: set[str]) -> Iterator[Key]:
         if name in errors:
             for keyword in call.keywords:
                 if keyword.arg == "operation":
-                    yield from source.constants(keyword.value)
+                    # In capitals it is the protocol's own word, which stays as it is.
+                    yield from (text for text in source.constants(keyword.value) if not text.isupper())
 
 
 def speaks(text: str) -> bool:
@@ -146,6 +147,8 @@ def extract() -> list[tuple[Key, str]]:
 
     found: dict[Key, str] = {}
     errors = error_classes()
+    for reason in default_reasons():
+        found[reason] = "errors.py"
     for path in sorted(SOURCE.rglob("*.py")):
         for key in texts(path.read_text(encoding="utf-8"), errors):
             found.setdefault(key, path.relative_to(SOURCE).as_posix())
@@ -154,6 +157,14 @@ def extract() -> list[tuple[Key, str]]:
             found.setdefault(key, "click")
     found.pop("", None)
     return list(found.items())
+
+
+def default_reasons() -> list[str]:
+    """The texts of the errors that have one of their own, for when none is given."""
+    tree = ast.parse((SOURCE / "errors.py").read_text(encoding="utf-8"))
+    starts = [node.args for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+    defaults = [one for arguments in starts for one in arguments.defaults if isinstance(one, ast.Constant)]
+    return [one.value for one in defaults if isinstance(one.value, str) and speaks(one.value)]
 
 
 def unseen() -> list[str]:

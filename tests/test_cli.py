@@ -108,6 +108,7 @@ def test_a_language_that_prise_does_not_speak():
         (["connect", "nonsense"], 2, "the port is missing"),
         (["connect", "host.invalid:1"], 3, "no host is called host.invalid"),
         (["connect", ":1", "--crlf", "--framing", "lines"], 2, "--crlf"),
+        (["connect", "https://localhost/"], 2, "prise get"),
         (["talk", "::::"], 2, "::::"),
         (["completion", "csh"], 2, "csh"),
     ],

@@ -199,6 +199,7 @@ def test_what_goes_wrong(
         (("--to", "u2@localhost", "smtp://localhost/"), "who sends it? say --from"),
         (("--to", "a b", "--from", "a@x.test", "--body", os.devnull, "smtp://localhost/"), "'a b' is not an address"),
         (("missing.eml", "smtp://localhost/"), "missing.eml is not there"),
+        (("--to", "a@x.test", "--from", "a@x.test", "-a", "no.pdf", "smtp://localhost/"), "no.pdf is not there"),
         (("--subject", "x", __file__, "smtp://localhost/"), "is sent as it is"),
         (("smtp://localhost/", "smtps://localhost/"), "one server at a time"),
         ((str(Path(__file__).parent), "smtp://localhost/"), "there is no *.eml in"),

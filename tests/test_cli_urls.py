@@ -16,6 +16,7 @@ import pytest
 
 import cli_process
 import prise
+from blocking_support import until
 from prise.cli import urls
 from prise.cli.get import MOST_PRETTY, file_name, pretty
 from prise.cli.root import run
@@ -144,6 +145,37 @@ def test_ctrl_c_cuts_what_is_fetched_side_by_side(tmp_path: Path) -> None:
             running.signal()
             assert running.wait() == 130
         over.set()
+
+
+def test_ctrl_c_tells_how_to_go_on(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def slow(connection: prise.Connection) -> None:
+        connection.receive()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 500_000)
+        over.wait(cli_process.PATIENCE)
+
+    path = tmp_path / "f"
+    with prise.listen(slow, ":0", framing="chunks", model="threads") as server:
+        with cli_process.Running("get", f"http://localhost:{server.address.port}/f", "-o", str(path)) as running:
+            until(lambda: path.exists() and path.stat().st_size > 100_000, "the first half")
+            running.signal()
+            running.err.expect(r"f has .* so far; -C goes on from there")
+            assert running.wait() == 130
+        over.set()
+
+
+def test_what_breaks_off_is_told_with_its_url_and_how_to_go_on(command: Command, tmp_path: Path) -> None:
+    def half(connection: prise.Connection) -> None:
+        connection.receive()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+
+    with prise.listen(half, ":0", framing="chunks", model="threads") as server:
+        url = f"http://localhost:{server.address.port}/f"
+        done = command("get", url, "-o", tmp_path / "f")
+        piped = command("get", url)
+    assert (done.code, url in done.said, "-C goes on" in done.said) == (8, True, True)
+    assert (piped.code, piped.out, "-C" in piped.said) == (8, b"half", False)
 
 
 def test_json_is_laid_out_for_people_and_what_is_none_stays_as_it_is() -> None:
@@ -351,6 +383,8 @@ def test_whole_folders(command: Command, proftpd: Proftpd, tmp_path: Path) -> No
     url = proftpd.url("tree", user="u:pw") + "?tls=never"
     done = command("put", "-r", tmp_path / "out", url)
     assert (done.code, done.said) == (0, "2 files\n")
+    done = command("get", proftpd.url("tree/", user="u:pw") + "?tls=never")
+    assert (done.code, "get -r" in done.said) == (2, True)
     done = command("get", "-r", url, "-o", tmp_path / "back")
     assert (done.code, done.said) == (0, "2 files\n")
     assert (tmp_path / "back" / "deep" / "é.txt").read_bytes() == b"deep"

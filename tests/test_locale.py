@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from prise import locale
-from prise.errors import AddressError, ConnectError
+from prise.errors import AddressError, ConnectError, NotFound
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "catalogue.py"
 
@@ -108,6 +108,12 @@ def test_an_error_says_the_same_in_french():
     locale.choose("fr")
     assert error.sentence(locale.translate) == "l’option mode est donnée deux fois"
     assert str(error) == "the option mode is given twice"
+
+
+def test_what_a_server_said_is_introduced_in_french_and_the_protocols_own_word_stays():
+    locale.choose("fr")
+    error = NotFound(operation="LIST", peer="ftp://h/x", code="550", words="no such file")
+    assert error.sentence(locale.translate) == "LIST ftp://h/x: le serveur a dit\u00a0: 550 no such file"
 
 
 def test_words_from_outside_are_no_template():

@@ -324,7 +324,7 @@ def test_logins(proftpd: Proftpd, vsftpd_plain: VsftpdPlain, trust: prise.TLS) -
         prise.open(f"ftp://localhost:{proftpd.port}/", tls=trust).open()  # it lets nobody in who has no name
     with pytest.raises(LoginFailed, match="OAuth"):
         prise.open(f"ftp://u@localhost:{proftpd.port}/", token="t", tls=trust).open()
-    with pytest.raises(UsageError, match="user and a password"):
+    with pytest.raises(UsageError, match="wants the password of"):
         prise.open(f"ftp://u@localhost:{proftpd.port}/", tls=trust, netrc=False, keyring=False).open()
     with pytest.raises(TLSError, match="tls=never"):  # it has no TLS
         prise.open(f"ftp://u:pw@localhost:{vsftpd_plain.port}/").open()

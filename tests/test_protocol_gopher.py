@@ -174,7 +174,7 @@ def test_what_gopher_cannot(where: str) -> None:
     with prise.open(where) as session:
         with pytest.raises(prise.Unsupported):
             session.put("0/new.txt", b"new")
-        with pytest.raises(prise.UsageError, match=r"get\(\) fetches it"):
+        with pytest.raises(prise.UsageError, match=r"get it instead"):
             session.list("0/hello.txt")
         for name in ("iInformation", "3An error", "8login"):
             with pytest.raises(prise.UsageError):

@@ -438,6 +438,7 @@ def test_who_logs_in(way: tuple[str, dict[str, Any]]) -> None:
                 web.get()
             assert failed.value.code == "401"
             assert failed.value.exit_code == 7
+            assert ("it wants a user" in str(failed.value)) == ("user" not in wrong)
             assert web.request("GET", "/hello.txt").ok
     said = "\n".join(heard).lower()
     assert "authorization:" in said

@@ -254,6 +254,8 @@ def test_an_article_that_lacks_something_is_not_posted(news: NNTP) -> None:
         news.post(b"From: a@example.org\nSubject: x\n\nhello\n")
     with pytest.raises(prise.UsageError, match="empty line"):
         news.put(None, b"From: a@example.org\nSubject: x\n")
+    with pytest.raises(prise.UsageError, match="says Newsgroups: local"):
+        news.put("local.t5", b"From: a@example.org\nSubject: x\nNewsgroups: local.t1, local.t2\n\nhello\n")
     with pytest.raises(prise.Refused, match="441"):
         news.put("no.such.group", b"From: a@example.org\nSubject: x\n\nhello\n")
     with pytest.raises(prise.Refused, match="441"):

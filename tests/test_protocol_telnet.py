@@ -64,6 +64,7 @@ def test_a_wrong_password(telnetd: Telnetd) -> None:
     with prise.open(url(telnetd)) as session, pytest.raises(prise.LoginFailed, match="Login incorrect") as failure:
         session.log_in(password="wrong")
     assert failure.value.exit_code == 7
+    assert failure.value.words == "Login incorrect"
 
 
 def test_another_password_after_a_wrong_one(telnetd: Telnetd) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -121,6 +122,20 @@ def test_the_password_shows_nowhere() -> None:
         with pytest.raises(prise.AddressError) as raised:
             Target.parse(url)
         assert "correcthorse" not in str(raised.value)
+
+
+def test_a_url_without_its_protocol_is_shown_with_one() -> None:
+    for text, shown in (("example.org/a", "https://example.org/a"), ("h:80/", "https://h:80/"), ("/a", "https://e")):
+        with pytest.raises(prise.AddressError, match=re.escape(shown)):
+            Target.parse(text)
+    with pytest.raises(prise.AddressError) as raised:
+        Target.parse("ada:correcthorse@h/")
+    assert "correcthorse" not in str(raised.value)
+
+
+def test_a_session_that_is_not_open_yet_tells_how_to_open_it() -> None:
+    with pytest.raises(AttributeError, match=r"with prise\.open"):
+        prise.open("ftp://localhost/").list()
 
 
 # -- Who logs in -------------------------------------------------------------------------------------------------------

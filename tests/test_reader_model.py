@@ -120,7 +120,7 @@ def test_the_password_is_for_the_first_server_alone(gophernicus: Gophernicus, do
     with reading(gophernicus.url(), user="ada", password="pw") as reader:
         reader.do("go")
         reader.answer(dovecot.url("INBOX", user="ada") + "?tls=never")
-        assert "wants a user and a password" in reader.message
+        assert "wants the password of" in reader.message
 
 
 # -- Mail ------------------------------------------------------------------------------------------------------------------

@@ -75,7 +75,8 @@ class PriseError(Exception):
         subject = " ".join(
             str(part)
             for part in (
-                translate(self.operation) if self.operation else None,
+                # In capitals it is the protocol's own word: LIST, RETR.
+                translate(self.operation) if self.operation and not self.operation.isupper() else self.operation,
                 self.transport,
                 self.peer if self.peer is not None else self.local,
             )

@@ -29,6 +29,9 @@ WAIT = 3.0
 PAUSE = 0.1
 """Seconds after which an unfinished line is shown on a terminal."""
 
+OTHER_URLS = ("http", "ftp", "gopher", "nntp", "imap", "pop3", "smtp", "submission")
+"""What other commands understand, also with an s behind it."""
+
 PATIENT = prise.Limits(idle_time=None, message_time=None, write_time=None)
 """A pipe may stand still as long as it likes: who started the command ends it."""
 
@@ -92,6 +95,12 @@ def command(
         if framing is not None or crlf:
             raise prise.UsageError("--framing and --crlf are not for telnet, which has a form of its own")
         address = carrier(telnet)
+    elif address.partition("://")[0].lower().removesuffix("s") in OTHER_URLS:
+        raise prise.UsageError(
+            "a URL like {url} is for prise get, ls, put, read or mail; here an address is wanted, such as {example}",
+            url=f"{address.partition(':')[0].lower()}://",
+            example="tls:example.org:443",
+        )
     address, tls, via = encrypted(address, security), client_tls(security), proxies(security)
     seconds = None if isinstance(timeout, str) else timeout
     framing = framing or usual_framing(address)

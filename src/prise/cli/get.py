@@ -287,7 +287,7 @@ class Fetch:
                     session.abort()
                 content, there = self._begin(session, there)
                 with content:
-                    size = self._save(content, path, there)
+                    size = self._save(content, path, there, session.get.takes("offset"))
             finally:
                 self._sessions.remove(session)
         seconds = time.monotonic() - begun
@@ -311,7 +311,7 @@ class Fetch:
             self._events.say(_("this server cannot go on in the middle: from the beginning"))
         return session.get(), 0
 
-    def _save(self, content: Any, path: Path, there: int) -> int:
+    def _save(self, content: Any, path: Path, there: int, resumable: bool) -> int:
         total = None if content.size is None else there + content.size
         progress = Progress(path.name, total)
         mine = self._drawing.acquire(blocking=False)
@@ -324,8 +324,8 @@ class Fetch:
                     file.write(piece)
                     written += len(piece)
                     progress.advance(len(piece))
-        except prise.PeerError:
-            if written and not self._quiet and not self.aborted:
+        except (prise.PeerError, KeyboardInterrupt):
+            if written and resumable and not self._quiet and not self.aborted:
                 say(
                     _("{path} has {size} so far; -C goes on from there").format(
                         path=visible(str(path)), size=amount(there + written)

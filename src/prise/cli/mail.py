@@ -50,7 +50,7 @@ class Post(NamedTuple):
     ),
     epilog=examples(
         (
-            "prise mail --to ben@example.org --subject Hello smtps://ada@mail.example.org/ < text.txt",
+            "prise mail --from ada@example.org --to ben@example.org -s Hello smtps://ada@mail.example.org/ < text.txt",
             _("a text; the password is that of ~/.netrc"),
         ),
         (
@@ -65,7 +65,12 @@ class Post(NamedTuple):
 @click.option("--to", multiple=True, metavar=_("ADDRESS"), help=_("Who gets it; with a name or without."))
 @click.option("--cc", multiple=True, metavar=_("ADDRESS"), help=_("Who gets a copy."))
 @click.option("--bcc", multiple=True, metavar=_("ADDRESS"), help=_("Who gets it without the others knowing."))
-@click.option("--from", "sender", metavar=_("ADDRESS"), help=_("Who sends it. Default: the user of the URL."))
+@click.option(
+    "--from",
+    "sender",
+    metavar=_("ADDRESS"),
+    help=_("Who sends it. Default: the user of the URL, if that is an address."),
+)
 @click.option("--subject", "-s", metavar=_("TEXT"), help=_("The subject."))
 @click.option(
     "--body", metavar=_("FILE"), help=_("The text, from a file. Default: standard input, unless there is --html.")
@@ -118,6 +123,9 @@ def command(
             raise prise.UsageError("who is to get the message? say --to, --cc or --bcc")
         if (sender := sender or usual) is None:
             raise prise.UsageError("who sends it? say --from {example}", example="ada@example.org")
+        for path in filter(None, (body, html, *attach)):  # before somebody writes the text, which would be lost
+            if path != "-" and not Path(path).exists():
+                raise prise.UsageError("{path} is not there", path=path)
         message = letter.write(
             sender=sender,
             to=to,

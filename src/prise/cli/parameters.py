@@ -30,6 +30,9 @@ class Size(click.ParamType[int]):
 
     name = "SIZE"
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return _("SIZE")
+
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
         if isinstance(value, int):
             return value
@@ -48,6 +51,9 @@ class Duration(click.ParamType[float | str]):
 
     def __init__(self, optional: bool = False) -> None:
         self.optional = optional
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return _("TIME")
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float | str:
         if isinstance(value, (int, float)):

@@ -67,10 +67,13 @@ def parse_via(text: ViaLike) -> Via:
     place = place.removesuffix("/")
     known = _SCHEMES.get(scheme.lower()) if separator and len(text) <= _LONGEST else None
     if known is None:
+        examples = "socks5://localhost:1080, http://user:password@localhost:3128"
+        if not separator:
+            raise UsageError("a proxy begins with its protocol; it is written like {example}", example=examples)
         raise UsageError(
             "the proxy {scheme} is not known; it is written like {example}",
-            scheme=repr(f"{scheme[:20]}://...") if separator else "without a scheme",
-            example="socks5://localhost:1080 or http://user:password@localhost:3128",
+            scheme=repr(f"{scheme[:20]}://..."),
+            example=examples,
         )
     protocol, port = known
     if re.fullmatch(r"[^:]+|\[[^]]*\]", place):

@@ -190,7 +190,7 @@ def _untrusted(
             return TLSError("the client's certificate is self-signed, and not one of those that client-ca lists")
         return TLSError(
             "the server's certificate is self-signed, so nobody vouches for it; if you know it, give it with ca=FILE, "
-            "or its fingerprint with pin=SHA256"
+            "or its fingerprint with pin=SHA256 (for a command: --ca, --pin)"
         )
     if code in _UNKNOWN_ISSUER:
         details["issuer"] = plain_name(certificate.get("issuer", ())) or "-"
@@ -198,7 +198,7 @@ def _untrusted(
             return TLSError("the client's certificate comes from an issuer that is not trusted: {issuer}", **details)
         return TLSError(
             "the server's certificate comes from an issuer that is not trusted: {issuer}; if you trust it, give its "
-            "certificate with ca=FILE, or the server's fingerprint with pin=SHA256",
+            "certificate with ca=FILE, or the server's fingerprint with pin=SHA256 (for a command: --ca, --pin)",
             **details,
         )
     if server:

@@ -15,7 +15,7 @@ from typing import Any
 
 from prise.address import Address
 from prise.clients.connect import CLIENT_LIMITS, Retry, connect
-from prise.errors import ConnectionLost, PriseError, Refused, TooSlow, UsageError
+from prise.errors import ConnectionLost, PeerError, PriseError, Refused, TooSlow, UsageError
 from prise.framing import Chunks
 from prise.protocols.links import Link, Links
 from prise.protocols.source import Failed
@@ -155,6 +155,8 @@ class Mover:
                     failure.peer = failure.peer or self._target
                     error = failed = failure
         except PriseError as failure:
+            if isinstance(failure, PeerError):
+                failure.peer = failure.peer or self._target  # readers of bytes do not know where these come from
             # A wait that the procedure itself has ended, by Receive(seconds), leaves nothing undone. After a step that failed
             # an answer may still come, in whatever words the procedure says so: the next command would take it for its own.
             ended = isinstance(failure, TooSlow) and failed is None

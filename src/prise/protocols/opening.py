@@ -113,6 +113,10 @@ class Opener:
         self._options, self._way = options, way
         self._session: Any = None
 
+    def __getattr__(self, name: str) -> Any:
+        # A method of the session: who asks for it here has left out `with`.
+        raise AttributeError(f"{name} is there once it is open: `with prise.open(...) as session: session.{name}...`")
+
     def make(self, blocking: bool, alone: bool = False) -> Any:
         """The session, not open yet. alone: it opens by itself for the first thing asked of it, and is closed behind it."""
         session = session_class(self.target.protocol, blocking)(self.target, self._options, self._way)

@@ -143,7 +143,10 @@ class POP3Talk(Talk):
             return words
         if status != "-ERR":
             raise ProtocolError(
-                "the answer is neither +OK nor -ERR: {line!r}", operation=operation, line=cleaned(line[:80])
+                "the answer is neither +OK nor -ERR: {line!r}",
+                operation=operation,
+                peer=self.target,
+                line=cleaned(line[:80]),
             )
         raise kind(operation=operation, peer=self.target, code=status, words=cleaned(words))
 

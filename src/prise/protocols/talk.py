@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prise.address import Address
-from prise.errors import ProtocolError, TLSError, UsageError
+from prise.errors import LoginFailed, ProtocolError, TLSError, UsageError
 from prise.protocols.credentials import Credentials, Login
 from prise.protocols.reader import Reader
 from prise.protocols.steps import StartTLS, Steps
@@ -138,13 +138,36 @@ class Talk:
         return login
 
     def no_login(self) -> UsageError:
-        """The error where somebody must log in and nobody is known."""
+        """The error where somebody must log in and nobody is known, or the password is not."""
+        user = self.options.credentials.user or self.target.user
+        if user is not None:
+            return UsageError(
+                "{host} wants the password of {user}: put it into ~/.netrc, or give it to a command by --password-fd",
+                peer=self.target,
+                host=self.target.host,
+                user=user,
+            )
         return UsageError(
             "{host} wants a user and a password: write {example}, or put them into ~/.netrc",
             peer=self.target,
             host=self.target.host,
-            example=f"{self.target.scheme}://user@{self.target.host}/",
+            example=self._with_user(),
         )
+
+    def login_wanted(self, code: str, words: str) -> LoginFailed:
+        """The error where the server refuses something to people that it does not know."""
+        return LoginFailed(
+            "the server said: {code} {words}; it wants a user and a password: write {example}, or put them into ~/.netrc",
+            operation="login",
+            peer=self.target,
+            code=code,
+            words=words,
+            example=self._with_user(),
+        )
+
+    def _with_user(self) -> str:
+        host = f"[{self.target.host}]" if ":" in self.target.host else self.target.host
+        return f"{self.target.scheme}://user@{host}/"
 
 
 def cleaned(text: str) -> str:

@@ -90,11 +90,14 @@ class Target:
             return url
         if len(url) > LONGEST or _CONTROL.search(url):
             raise AddressError(
-                "a URL has no spaces or control characters, and at most {limit} characters", limit=LONGEST
+                "a URL has no spaces (write %20) or control characters, and at most {limit} characters", limit=LONGEST
             )
         head, colon, rest = url.partition(":")
         scheme = head.lower()
         known = SCHEMES.get(scheme) if colon else None
+        if known is None and "//" not in url and "@" not in url:  # a password may stand before an @
+            example = f"https://{url if url[:1].isalnum() else 'example.org/'}"
+            raise AddressError("a URL begins with its protocol; write for example {example}", example=example)
         if known is None:
             raise AddressError(
                 "the URL begins with {scheme}, which is none of {known}",

@@ -147,6 +147,11 @@ class FilesTalk(DataTalk):
         ConnectionLost when less comes than was announced.
         """
         path = self._file(name)
+        if (self.target.place if name is None else name).endswith("/"):
+            raise UsageError(
+                "a name that ends in / is a folder: list it, or get all that is in it (get -r, get_tree)",
+                peer=self.target,
+            )
         _check_offset(offset)
         whole = yield from self._size_of(path)
         size = None if whole is None else max(whole - offset, 0)

@@ -84,12 +84,11 @@ class GopherTalk(Talk):
         """
         place = place_of(self.target, name)
         if place.type not in ("", "1", "7"):
-            raise UsageError("{name} is no menu; get() fetches it", peer=self.target, name=str(place))
+            raise UsageError("{name} is no menu: get it instead", peer=self.target, name=str(place))
         if place.type == "7" and place.words is None:
             raise UsageError(
-                "a search wants words: search({name!r}, ...), or %09 and the words behind its URL",
+                "a search wants words: %09 and the words behind its URL, or search(name, words) in Python",
                 peer=self.target,
-                name=str(place),
             )
         return (yield from self._menu(place))
 

@@ -291,6 +291,9 @@ class Exchange(Talk):
             words = "\n".join([words, *text.strip().splitlines()[:3]])[:500].rstrip()
         if not packed:
             self.response = replace(self.response, content=said)
+        here = Target.parse(self.response.url).host == self.target.host
+        if head.status == 401 and here and self._outright() is None and self.login(needed=False) is None:
+            return self.login_wanted("401", words)
         error = NotFound if head.status in (404, 410) else LoginFailed if head.status in (401, 407) else Refused
         return error(
             operation="login" if error is LoginFailed else "request",

@@ -16,7 +16,7 @@ from prise.protocols.nntp.posting import dotted
 from prise.protocols.reply import Reply, read_reply
 from prise.protocols.sasl import Answers, choose
 from prise.protocols.steps import Items, Steps
-from prise.protocols.talk import HIDDEN, Talk
+from prise.protocols.talk import HIDDEN, Talk, cleaned
 
 T = TypeVar("T")
 
@@ -198,6 +198,8 @@ class NewsTalk(Talk):
 
     def refused(self, reply: Reply, operation: str, kind: type[Refused] | None = None) -> PriseError:
         """The error that an answer is."""
+        if reply.code == 480 and not self._logged_in:
+            return self.login_wanted("480", cleaned(reply.text))
         if reply.kind in (4, 5):
             if kind is None:
                 kind = LoginFailed if reply.code in (480, 481) else NotFound if reply.code in MISSING else Refused

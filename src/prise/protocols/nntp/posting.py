@@ -30,12 +30,18 @@ def header_of(article: bytes) -> dict[str, str]:
 
 def ready_to_post(article: bytes, group: str | None) -> bytes:
     """An article with what a server insists on. group: for Newsgroups, where the article itself names none. Raises UsageError
-    where From, Subject, Newsgroups or the empty line behind the header is missing."""
+    where From, Subject, Newsgroups or the empty line behind the header is missing, or the article is for other groups only."""
     article = with_line_ends(article)
     fields = header_of(article)
     if not fields.get("newsgroups") and group:
         article = f"Newsgroups: {group}\r\n".encode(errors="surrogateescape") + article
         fields["newsgroups"] = group
+    elif group and group not in re.split(r"[,\s]+", fields["newsgroups"]):
+        raise UsageError(
+            "the article says Newsgroups: {named}, and the URL {group}: it would go where the article says; change one of them",
+            named=fields["newsgroups"][:200],
+            group=group,
+        )
     missing = [name for name in ("From", "Subject", "Newsgroups") if not fields.get(name.lower())]
     if missing:
         raise UsageError(

@@ -261,7 +261,7 @@ class TelnetTalk(Talk):
             words = come.match[0] if come.index == 0 and come.match is not None else come.before
             if come.index:
                 self._kept.put_back(come.text[len(come.before) :])  # the question, for another try
-            words = self._fit(words).strip()
+            words = self._fit(words.strip())
             raise LoginFailed("the server said: {words}", operation="login", peer=self.target, words=words)
         return come.text
 
