@@ -21,6 +21,7 @@ from handover_support import tcp_pair
 from prise import HandOver, HandoverError, Limits, handover
 from prise.handover import AsyncChannel, AsyncListener, Channel, Listener, Received, adopt
 from prise.layers.telnet import Telnet
+from prise.loops import asyncio as asyncio_loops
 from tls_support import client_tls, server_tls
 
 PATIENCE = 10.0
@@ -441,6 +442,7 @@ def test_every_model_gives_connections_away(
                 assert client.receive(PATIENCE) is None
     assert server.stats().open == 0
     assert sum(server.stats().errors.values()) == 0
+    assert not asyncio_loops._adapters, "no loop watches what is gone"
 
 
 @pytest.mark.parametrize(("model", "spelling"), SPELLINGS)

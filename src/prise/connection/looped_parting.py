@@ -158,6 +158,7 @@ class PartingConnection(LoopedConnection):
             self.stay()
         elif self._state != CLOSED:
             self._state = CLOSED
+            self._forget()  # again: the turn in which we began to part may have ended since
             self._sock.close()
             self._host.closed(self)
             # Tasks that wait for something of it wait in vain from now on. Not from within the one that gave it away.
