@@ -18,7 +18,8 @@ import cli_process
 import prise
 from blocking_support import until
 from prise.cli import urls
-from prise.cli.get import MOST_PRETTY, file_name, pretty
+from prise.cli.fetching import file_name
+from prise.cli.get import MOST_PRETTY, pretty
 from prise.cli.root import run
 from real_servers.dovecot import Dovecot
 from real_servers.gophernicus import Gophernicus
