@@ -181,7 +181,7 @@ def test_what_breaks_off_is_told_with_its_url_and_how_to_go_on(command: Command,
 
 def test_json_is_laid_out_for_people_and_what_is_none_stays_as_it_is() -> None:
     assert b"".join(pretty(iter([b'{"a":', b'"\xc3\xa9"}']))).decode() == '{\n  "a": "é"\n}\n'
-    deep = b"[" * 5000 + b"]" * 5000
+    deep = b"[" * 200_000 + b"]" * 200_000
     many = [b"[" + b" " * MOST_PRETTY, b" " * 10, b"]"]
     for pieces in ([b"{not", b" json"], [deep], many):
         assert b"".join(pretty(iter(pieces))) == b"".join(pieces)

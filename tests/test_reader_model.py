@@ -211,7 +211,7 @@ ARTICLE = b"From: Ada <a@example.org>\r\nNewsgroups: %s\r\nSubject: one\r\n\r\nh
 
 
 def test_news_are_read(inn: Inn) -> None:
-    group = "local.t41"
+    group = "local.t45"
     trust = prise.TLS(ca=inn.ca)
     with prise.open(inn.url(), tls=trust) as session:
         session.put(None, ARTICLE % group.encode())
