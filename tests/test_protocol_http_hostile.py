@@ -287,7 +287,7 @@ def test_a_server_that_knows_no_expectations() -> None:
         if "Expect" in head:
             connection.send(b"HTTP/1.1 417 What?\r\nContent-Length: 0\r\n\r\n")
         else:
-            connection.send(page(b"thanks"))
+            connection.send(page(b"thanks", "Connection: close"))
 
     with server(conversation) as url, prise.open(f"{url}/", timeout=2) as web:
         assert web.put("file", iter([b"x"])).content == b"thanks"
