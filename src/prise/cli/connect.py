@@ -66,9 +66,7 @@ PATIENT = prise.Limits(idle_time=None, message_time=None, write_time=None)
     default=10.0,
     help=_("Time for the connection to be made. Default: 10s."),
 )
-@click.option(
-    "--retry", type=click.IntRange(0), default=0, metavar="N", help=_("How often to try again when nobody answers.")
-)
+@parameters.retry
 @click.option("--crlf", is_flag=True, help=_(r"Send each \n as \r\n."))
 @click.option(
     "--wait",

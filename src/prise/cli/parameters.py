@@ -105,6 +105,14 @@ ADDRESS = Words(*ADDRESSES, paths=True)
 FRAMING = Words(*FRAMINGS, "lines|json", "prefixed:4|json")
 
 
+def retry(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--retry` of what connects."""
+    option = click.option(
+        "--retry", type=click.IntRange(0), default=0, metavar="N", help=_("How often to try again when nobody answers.")
+    )
+    return option(command)
+
+
 def handover(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option `--handover` of what serves."""
     option = click.option(

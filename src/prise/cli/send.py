@@ -35,13 +35,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=10.0,
             help=_("Time for the connection to be made. Default: 10s."),
         ),
-        click.option(
-            "--retry",
-            type=click.IntRange(0),
-            default=0,
-            metavar="N",
-            help=_("How often to try again when nobody answers."),
-        ),
+        parameters.retry,
         click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors.")),
     )
     for option in reversed(options):

@@ -34,7 +34,7 @@ LONGEST_PASSWORD = 4096  # bytes
 
 def session_options(command: Command) -> Command:
     """The options of a session; the command gets them as `**session`, which `session_arguments` reads."""
-    options: tuple[Callable[[Command], Command], ...] = (
+    options: tuple[Callable[[Any], Any], ...] = (
         click.option("--user", "-u", metavar=_("USER"), help=_("Who logs in. Default: the URL, ~/.netrc.")),
         click.option(
             "--password-fd", type=int, metavar="N", help=_("Read the password from this file descriptor, one line.")
@@ -46,13 +46,7 @@ def session_options(command: Command) -> Command:
             default=30.0,
             help=_("Time for the connection, and for each answer. Default: 30s."),
         ),
-        click.option(
-            "--retry",
-            type=click.IntRange(0),
-            default=0,
-            metavar="N",
-            help=_("How often to try again when nobody answers."),
-        ),
+        parameters.retry,
         click.option("--verbose", "-v", is_flag=True, help=_("Show the protocol's own lines; passwords are hidden.")),
     )
     command = trust(command)
