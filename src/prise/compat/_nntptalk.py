@@ -21,7 +21,7 @@ from prise.errors import (
 from prise.protocols.nntp.base import NewsTalk
 from prise.protocols.nntp.posting import dotted
 from prise.protocols.session import Session, content, procedure
-from prise.protocols.steps import Flow, Items, Steps
+from prise.protocols.steps import Flow, Steps
 from prise.protocols.talk import HIDDEN
 from prise.tls import TLS
 
@@ -69,11 +69,7 @@ class CompatTalk(NewsTalk):
     def text(self) -> Steps[Flow[bytes]]:
         """The answer's text, as it is."""
 
-        def pieces() -> Steps[None]:
-            while (piece := (yield from self.reader.dotted())) is not None:
-                yield Items((piece,))
-
-        return Flow(pieces())
+        return Flow(self.reader.dotted_items())
         yield
 
     @procedure

@@ -232,14 +232,14 @@ class POP3Talk(Talk):
         number = yield from self._number_of(name)
         size = yield from self._size_of(number)
         yield from self._fetch(f"RETR {number}")
-        return Flow(self._pieces(), size, f"{number}.eml", "message/rfc822")
+        return Flow(self.reader.dotted_items(), size, f"{number}.eml", "message/rfc822")
 
     @content
     def top(self, name: str | int, lines: int = 0) -> Steps[Flow[bytes]]:
         """A message's header, and so many lines of its body."""
         number = yield from self._number_of(name)
         yield from self._fetch(f"TOP {number} {int(lines)}")
-        return Flow(self._pieces(), None, f"{number}.eml", "message/rfc822")
+        return Flow(self.reader.dotted_items(), None, f"{number}.eml", "message/rfc822")
 
     @procedure
     def delete(self, name: str | int) -> Steps[None]:
@@ -266,10 +266,6 @@ class POP3Talk(Talk):
     def _fetch(self, command: str) -> Steps[None]:
         yield from self.say(command)
         self._ok((yield from self.hear()), command, NotFound)
-
-    def _pieces(self) -> Steps[None]:
-        while (text := (yield from self.reader.dotted())) is not None:
-            yield Items((text,))
 
     def _size_of(self, number: int) -> Steps[int | None]:
         yield from self.say(f"LIST {number}")

@@ -11,7 +11,7 @@ import re
 from io import BytesIO
 
 from prise.errors import ConnectionLost, MessageTooLarge, ProtocolError
-from prise.protocols.steps import MAIN, Receive, Step, Steps
+from prise.protocols.steps import MAIN, Items, Receive, Step, Steps
 
 LONGEST_LINE = 64 * 1024
 """Bytes of a line, its end included. RFC 5322 allows 1,000 and RFC 3977 512; overviews and headers of the wild have more."""
@@ -134,6 +134,11 @@ class Reader:
         self._dots = None
         self.put_back(dots.rest)
         return None
+
+    def dotted_items(self) -> Steps[None]:
+        """All of such a text, for the caller, piece by piece."""
+        while (text := (yield from self.dotted())) is not None:
+            yield Items((text,))
 
     def dotted_lines(self, limit: int = LONGEST_LINE) -> Steps[list[bytes] | None]:
         """The same as lines, without their ends: those that are complete, at least one; None behind the last."""

@@ -181,6 +181,13 @@ class _Marked(Generic[P, R]):
         self.__name__ = function.__name__
         self.__wrapped__ = function
 
+    def _bound(self, talk: Any, blocking: type[_Bound[P, R]], asynchronous: type[_Bound[P, R]]) -> Any:
+        """What the procedure is on this talk; without one (on the class) itself."""
+        if talk is None:
+            return self
+        kind = blocking if isinstance(talk, Session) else asynchronous if isinstance(talk, AsyncSession) else _Bound
+        return kind(self, talk)
+
 
 class _Bound(Generic[P, R]):
     """A procedure of one talk."""
@@ -224,16 +231,7 @@ class procedure(_Marked[P, R]):
     @overload
     def __get__(self, talk: Talk, owner: Any) -> _Bound[P, R]: ...
     def __get__(self, talk: Any, owner: Any) -> Any:
-        if talk is None:
-            return self
-        kind = (
-            BlockingProcedure
-            if isinstance(talk, Session)
-            else AsyncProcedure
-            if isinstance(talk, AsyncSession)
-            else _Bound
-        )
-        return kind(self, talk)
+        return self._bound(talk, BlockingProcedure, AsyncProcedure)
 
 
 class BlockingStreaming(_Bound[P, Flow[T]]):
@@ -258,16 +256,7 @@ class streaming(_Marked[P, Flow[T]]):
     @overload
     def __get__(self, talk: Talk, owner: Any) -> _Bound[P, Flow[T]]: ...
     def __get__(self, talk: Any, owner: Any) -> Any:
-        if talk is None:
-            return self
-        kind = (
-            BlockingStreaming
-            if isinstance(talk, Session)
-            else AsyncStreaming
-            if isinstance(talk, AsyncSession)
-            else _Bound
-        )
-        return kind(self, talk)
+        return self._bound(talk, BlockingStreaming, AsyncStreaming)
 
 
 class BlockingContent(_Bound[P, Flow[bytes]]):
@@ -292,13 +281,4 @@ class content(_Marked[P, Flow[bytes]]):
     @overload
     def __get__(self, talk: Talk, owner: Any) -> _Bound[P, Flow[bytes]]: ...
     def __get__(self, talk: Any, owner: Any) -> Any:
-        if talk is None:
-            return self
-        kind = (
-            BlockingContent
-            if isinstance(talk, Session)
-            else AsyncContents
-            if isinstance(talk, AsyncSession)
-            else _Bound
-        )
-        return kind(self, talk)
+        return self._bound(talk, BlockingContent, AsyncContents)

@@ -168,8 +168,7 @@ class GopherTalk(Talk):
 
         def pieces() -> Steps[None]:
             if dotted:
-                while (text := (yield from reader.dotted())) is not None:
-                    yield Items((text,))
+                yield from reader.dotted_items()
             elif size is not None:
                 left = size
                 while left:

@@ -149,11 +149,7 @@ class ArticlesTalk(GroupsTalk):
         reply = yield from self.command(f"{part.upper()} {wording(which)}".rstrip(), CODES[part])
         number, message_id = pointed(reply)
         name = file_name(f"{number or message_id.strip('<>').replace('/', '_') or 'article'}.eml")
-        return Flow(self._pieces(), None, name, "message/rfc822" if part == "article" else None)
-
-    def _pieces(self) -> Steps[None]:
-        while (text := (yield from self.reader.dotted())) is not None:
-            yield Items((text,))
+        return Flow(self.reader.dotted_items(), None, name, "message/rfc822" if part == "article" else None)
 
 
 def _nothing() -> Steps[None]:
