@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE  # what is compiled is kept: the tests start hu
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lint format test-all test-others bench lock locale clean
+.PHONY: help setup run test check lint format test-all test-others torture fuzz bench docs dist lock locale clean
 
 help:  ## this list
 	@echo "Goals (make GOAL):"
@@ -49,19 +49,32 @@ test-all: test test-others  ## the tests on every Python that is found here
 test-others: $(VENV)/.ready-dev  ## the tests on 3.11, 3.12 and 3.13, without that of .venv
 	@MAKE="$(MAKE)" scripts/test-others $(VENV) $(OTHERS)
 
-bench: $(VENV)/.ready-run  ## measures prise beside its peers; tables and plots in benchmarks/results
+torture: $(VENV)/.ready-dev $(VENV)/.ready-programs  ## faults, bad networks, kills, full disks, clocks, soak; TORTURE_SECONDS=600 for longer ones
+	@$(python) -m pytest -n $(WORKERS) --dist worksteal torture $(ARGS)
+
+fuzz: $(VENV)/.ready-run  ## fuzzes every parser of network bytes; ARGS="--seconds 300 lines http"
+	@$(python) -m fuzz $(ARGS)
+
+bench: $(VENV)/.ready-run  ## measures prise beside its peers, and writes benchmarks/README.md; make bench-echo: one part
 	@$(python) -m benchmarks $(ARGS)
+
+bench-%: $(VENV)/.ready-run
+	@$(python) -m benchmarks $* $(ARGS)
+
+docs: $(VENV)-docs/.ready  ## the site of the documentation, English and French, in site/; ARGS="serve" shows it while you write
+	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs $(or $(ARGS),build --quiet)
 
 lock: $(VENV)/.ready-dev  ## recreates all locked requirements; UPGRADE=1 takes the newest versions
 	@$(lock) -o requirements/run.txt pyproject.toml --extra cli --extra uvloop --extra tls --extra ws --extra web requirements/build.in
 	@$(lock) -o requirements/dev.txt pyproject.toml --all-extras requirements/build.in requirements/dev.in -c requirements/run.txt
+	@$(lock) -o requirements/docs.txt requirements/docs.in
 	@$(lock) -o benchmarks/requirements.txt benchmarks/requirements.in -c requirements/dev.txt
 
 locale: $(VENV)/.ready-dev  ## brings the translations up to date and names what is not translated yet
 	@$(python) scripts/catalogue.py
 
 clean:  ## removes everything that these goals have made
-	rm -rf .venv .venv-* .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-* site .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What follows are the steps of the set-up, each with a stamp that says when it was done.
@@ -84,6 +97,12 @@ $(VENV)/.ready-dev: requirements/dev.txt pyproject.toml $(VENV)/.created
 	@$(pip) install --require-hashes -r requirements/dev.txt
 	@$(install)
 	@touch $@ $(VENV)/.ready-run  # it holds all of run.txt
+
+$(VENV)-docs/.ready: requirements/docs.txt $(VENV)/.created
+	@echo "installing requirements/docs.txt in $(VENV)-docs"
+	@$(python) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/docs.txt
+	@touch $@
 
 $(VENV)/.ready-programs: tests/debian-packages.txt tests/debian-unpacked.txt scripts/test-programs $(VENV)/.created
 	@scripts/test-programs

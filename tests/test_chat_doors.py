@@ -510,6 +510,16 @@ def test_no_bytes_do_any_harm(chat: Chat, bystander: Bot, data: bytes, greeted: 
     assert bystander.asks("ping", 1, "pong") == 1
 
 
+def test_who_ends_their_input_still_hears_what_became_of_their_words(chat: Chat, name: str) -> None:
+    """`printf … | nc`"""
+    with socket.create_connection(("127.0.0.1", chat.port), PATIENCE) as sock:
+        sock.sendall(b'{"hello": "%b"}\n{"say": {"text": "noon", "id": "7"}}\n' % name.encode())
+        sock.shutdown(socket.SHUT_WR)
+        with sock.makefile("rb") as heard:
+            kinds = [next(iter(json.loads(line))) for line in heard]
+    assert kinds[-2:] == ["message", "settled"]
+
+
 def test_an_object_that_is_too_large_ends_its_connection_alone(
     chat: Chat, bystander: Bot, carrier: str, name: str
 ) -> None:
@@ -695,3 +705,12 @@ def test_private_messages_that_were_missed_come_when_one_is_back(chat: Chat, car
             assert [each["text"] for each in back.until("found")["messages"]] == ["psst"]
         eve.send("search", "two")
         assert not any("to" in each for each in eve.until("found")["messages"])
+
+
+def test_a_private_message_is_missed_by_nobody_who_had_seen_nothing_yet(chat: Chat, carrier: str, name: str) -> None:
+    with chat.bot(f"{name}a", carrier, rooms=[f"quiet-{name}"]) as ann, chat.bot(f"{name}b", carrier) as bob:
+        ann.close()
+        bob.asks("say", {"room": f"@{name}a", "text": "are you there?", "id": "1"}, "settled")
+        since = {f"quiet-{name}": 0}
+        with chat.bot(f"{name}a", carrier, token=ann.me["token"], rooms=[*since], since=since) as back:
+            assert back.until("message")["text"] == "are you there?"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
-import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -490,20 +488,3 @@ def test_a_piece_of_a_message_is_resumed(box: Any) -> None:
     uid = box.put(None, PLAIN)
     piece = f"INBOX/;UID={uid}/;PARTIAL=5.10"
     assert [box.get(piece, offset=offset).read() for offset in (0, 4, 10)] == [PLAIN[5:15], PLAIN[9:15], b""]
-
-
-def test_the_examples_of_the_documentation(
-    dovecot: Dovecot, trust: prise.TLS, user: str, box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "protocols" / "imap.md").read_text("utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(prise, "open", functools.partial(prise.open, tls=trust))
-    box.create("Archive")
-    for flags in ((),) * 6 + ("\\Seen",):  # what is new is moved away
-        box.put(None, MIXED, flags)
-    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    for example in examples:
-        here = example.replace("imaps://ada@mail.example.org/INBOX", url(dovecot, user))
-        exec(here.replace("timeout=600", "timeout=0").replace("1_000_000", "100"), {})
-    assert len(examples) == 2
-    assert (tmp_path / "attachment").read_bytes() == bytes(range(10))

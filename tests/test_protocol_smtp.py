@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import io
 import itertools
-import re
 import time
 from collections import Counter
 from email import message_from_bytes, policy
@@ -309,18 +307,3 @@ def test_the_small_commands(exim: Exim, trust: prise.TLS) -> None:
             with pytest.raises(prise.Unsupported, match="SMTP only sends"):
                 call()
         post.noop()
-
-
-def test_the_examples_of_the_documentation(
-    exim: Exim, dovecot: Dovecot, trust: prise.TLS, user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "protocols" / "smtp.md").read_text("utf-8")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "figures.pdf").write_bytes(b"%PDF")
-    (tmp_path / "letter.eml").write_bytes(mail(user))
-    monkeypatch.setattr(prise, "open", functools.partial(prise.open, tls=trust))
-    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    for example in examples:
-        here = example.replace("ada@mail.example.org/", url(exim, tls=True).partition("//")[2])
-        exec(here.replace("ben@example.org", f"{user}@localhost"), {})
-    assert len(arrived(dovecot, user, len(examples))) == 3

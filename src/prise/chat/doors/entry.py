@@ -67,6 +67,7 @@ class Speaker:
         self._session = session
         self._pace = Pace(house.options.rate)
         self._told = 0.0
+        self._last: asyncio.Future[Message] | None = None
 
     async def in_turn(self) -> None:
         """Waits until the rate allows one more line; nothing is lost, and it is said why."""
@@ -84,7 +85,7 @@ class Speaker:
 
     async def say(
         self, text: str, room: str, reference: str = "", done: Callable[[asyncio.Future[Message]], object] | None = None
-    ) -> asyncio.Future[Message]:
+    ) -> None:
         """Says a text that was made harmless. done: called when it is settled; what it returns is done then.
 
         Raises UsageError when it may not be said.
@@ -95,7 +96,17 @@ class Speaker:
         else:
             settled = await house.say(session, text, room=house.find_room(room), reference=reference)
         settled.add_done_callback(done or self._after)
-        return settled
+        self._last = settled
+
+    async def settled(self) -> None:
+        """Waits until what was said last is shown, or refused.
+
+        Answers come after what was said before them, and whose input has ended (`printf … | nc`) still wants to see their
+        words.
+        """
+        if self._last is not None:
+            await asyncio.wait([self._last])
+            self._last = None
 
     def _after(self, settled: asyncio.Future[Message]) -> None:
         error = None if settled.cancelled() else settled.exception()

@@ -6,7 +6,6 @@ front. A first line that begins with {"hello" is a program's, and the conversati
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -184,16 +183,13 @@ class LineDoor:
 
     async def _converse(self, session: LineSession, connection: prise.AsyncConnection) -> None:
         speaker = Speaker(self._house, session)
-        shown: asyncio.Future[Message] | None = None
         async for typed in connection:
             line = harmless(typed)
             if session not in session.person.sessions:
                 return  # sent away
             command = commands.is_command(line)
             if command or cleaning.is_end(line):
-                if shown is not None:
-                    await asyncio.wait([shown])  # answers come after what was said before them
-                    shown = None
+                await speaker.settled()
                 if not command or line.strip() == "/quit":
                     await last_word(connection, _("Goodbye"))
                     return
@@ -208,11 +204,10 @@ class LineDoor:
                     if not session.room:
                         raise prise.UsageError("you are in no room; /join one, /rooms lists them")
                     await speaker.in_turn()
-                    shown = await speaker.say(line.removeprefix("/"), session.room)
+                    await speaker.say(line.removeprefix("/"), session.room)
                 except prise.PriseError as error:
                     session.refuse(error)
-        if shown is not None:
-            await asyncio.wait([shown])  # the input has ended (`printf … | nc`), and the answer is still wanted
+        await speaker.settled()
 
 
 def _lines(events: Sequence[Event], here: str, translate: Callable[[str], str], bell: str = "") -> list[str]:

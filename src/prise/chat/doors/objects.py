@@ -315,6 +315,7 @@ class ObjectDoor:
                 await _KINDS[kind](self._house, session, speaker, fields)
             except prise.PriseError as error:
                 session.send("error", {"why": error.sentence(session.translate)})
+        await speaker.settled()
         return True
 
 

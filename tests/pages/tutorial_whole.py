@@ -1,0 +1,23 @@
+"""The unit of the page names programs in /opt/salon, which systemd-analyze looks for."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pages.runner import Page
+
+
+@contextlib.contextmanager
+def prepare(page: Page) -> Iterator[None]:
+    programs = page.folder / ".opt/salon/venv/bin"
+    programs.mkdir(parents=True)
+    (programs / "prise").symlink_to(Path(sys.executable).parent / "prise")
+    # In the mounts of this page alone: see runner.own_network.
+    subprocess.run(["mount", "--bind", str(page.folder / ".opt"), "/opt"], check=True)
+    yield
