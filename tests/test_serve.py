@@ -150,6 +150,25 @@ def test_a_signal_that_comes_while_it_gets_ready_is_not_lost(model, workers, tmp
         assert out.split() == ["drained", "False"], errors
 
 
+@pytest.mark.parametrize("model", ["threads", "select", "asyncio"])
+def test_a_signal_wakes_a_server_that_is_about_to_wait(model, tmp_path):
+    """Its handler would run after the wait; that a byte is written at once ends it."""
+    wakers = []
+
+    def quiet(connection):
+        yield None
+
+    def ready(addresses):
+        wakers.append(signal.set_wakeup_fd(-1))
+        signal.set_wakeup_fd(wakers[0])
+        os.write(wakers[0], bytes([signal.SIGTERM]))  # as Python does, from the very signal; nothing comes of it alone
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    prise.serve(quiet, f"unix:{tmp_path}/s", model=model, ready=ready)
+    assert wakers[0] >= 0
+    assert signal.set_wakeup_fd(-1) == -1  # as it was
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("model", BLOCKING)
 def test_ctrl_c_reaches_the_whole_group_and_drains_once(model, workers):

@@ -61,6 +61,11 @@ class Control:
         self.drain(self._drain_time)
 
     @property
+    def waker(self) -> int:
+        """A descriptor: whatever is written to it makes the loop look at what has changed."""
+        return self._write
+
+    @property
     def draining(self) -> bool:
         return self.deadline is not None
 

@@ -36,18 +36,28 @@ def drains_on_signals(control: Control, drain_time: float) -> AbstractContextMan
         else:
             control.drain(drain_time)
 
-    return _handled((signal.SIGTERM, signal.SIGINT), drain)
+    return _handled((signal.SIGTERM, signal.SIGINT), drain, control.waker)
 
 
 @contextmanager
-def _handled(numbers: Sequence[signal.Signals], react: Callable[[], object]) -> Iterator[None]:
-    """Does this for these signals. Only where signals can be handled: in the main thread; elsewhere nothing changes."""
+def _handled(
+    numbers: Sequence[signal.Signals], react: Callable[[], object], waker: int | None = None
+) -> Iterator[None]:
+    """Does this for these signals. Only where signals can be handled: in the main thread; elsewhere nothing changes.
+
+    waker: a descriptor that wakes the server when it is written to. Python runs a handler between two of its instructions, so one for
+    a signal that comes just before the server begins to wait would run when something else ends that wait; the byte that is
+    written here at once ends it (signal.set_wakeup_fd).
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    woken_before = signal.set_wakeup_fd(waker, warn_on_full_buffer=False) if waker is not None else None
     before = {number: signal.signal(number, lambda number, frame: react()) for number in numbers}
     try:
         yield
     finally:
+        if woken_before is not None:
+            signal.set_wakeup_fd(woken_before)
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)  # None: it was not installed by Python
