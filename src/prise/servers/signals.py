@@ -45,8 +45,8 @@ def _handled(
 ) -> Iterator[None]:
     """Does this for these signals. Only where signals can be handled: in the main thread; elsewhere nothing changes.
 
-    waker: a descriptor that wakes the server when it is written to. Python runs a handler between two of its instructions, so one for
-    a signal that comes just before the server begins to wait would run when something else ends that wait; the byte that is
+    waker: a descriptor that wakes the server when it is written to. Python runs a handler between two of its instructions, so one
+    for a signal that comes just before the server begins to wait would run when something else ends that wait; the byte that is
     written here at once ends it (signal.set_wakeup_fd).
     """
     if threading.current_thread() is not threading.main_thread():
