@@ -1,4 +1,5 @@
-"""`python -m benchmarks [NAME...] [--quick] [--rounds N] [--seconds S] [--only PART]`, from the folder of the project.
+"""`python -m benchmarks [NAME...] [--quick] [--rounds N] [--seconds S] [--only PART]`, from the folder of the project;
+`python -m benchmarks --page` rewrites the page and the plots from the results that are there.
 
 The peers live in a virtual environment of their own, `.venv-bench`, made here when it is missing or when the list of
 what belongs in it has changed; this program then starts again inside it. prise is imported from `src`.
@@ -7,11 +8,15 @@ what belongs in it has changed; this program then starts again inside it. prise 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import subprocess
 import sys
+import time
+import traceback
 import venv
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).parent.parent
 ENVIRONMENT = PROJECT / ".venv-bench"
@@ -19,24 +24,29 @@ PYTHON = ENVIRONMENT / "bin" / "python"
 REQUIREMENTS = PROJECT / "benchmarks" / "requirements.txt"
 NAMES = (
     "echo",
+    "budget",
+    "scale",
+    "accept",
+    "firstbyte",
+    "idle",
     "tls",
     "websocket",
     "udp",
+    "fanout",
     "relay",
     "web",
-    "idle",
-    "fanout",
     "chat",
     "page",
     "store",
     "nats",
-    "ipc",
     "handover",
+    "ipc",
     "nntp",
     "imap",
     "ftp",
     "http",
 )
+CLIENTS = ("nntp", "imap", "ftp", "http")  # of these, one module has all
 
 
 def prepare() -> None:
@@ -59,43 +69,47 @@ def start_again() -> None:
     os.execv(PYTHON, [str(PYTHON), "-m", "benchmarks", *sys.argv[1:]])
 
 
+def part(name: str) -> Any:
+    """What measures: it has measure(rounds, seconds, only)."""
+    if name in CLIENTS:
+        return importlib.import_module("benchmarks.clients").TASKS[name]
+    return importlib.import_module(f"benchmarks.{name}")
+
+
 def run(options: argparse.Namespace) -> bool:
-    """Runs the benchmarks asked for. False when a server failed; a goal that was missed is only reported."""
-    from benchmarks import (
-        chat,
-        clients,
-        echo,
-        fanout,
-        handover,
-        harness,
-        idle,
-        ipc,
-        nats,
-        page,
-        relay,
-        store,
-        tls,
-        udp,
-        web,
-        websocket,
-    )
+    """Runs the benchmarks asked for, whatever becomes of each. False when one failed, or a server of one; a goal that was
+    missed is only reported.
+    """
+    from benchmarks import harness, readme
 
     harness.raise_file_limit()
     if len(harness.CPUS) == 1:
         print("only one CPU: server and load share it, so believe the ratios even less", file=sys.stderr)
-    parts = (
-        echo, tls, websocket, udp, relay, web, idle, fanout, chat, page, store, nats, ipc, handover, *clients.TASKS,
-    )  # fmt: skip
     seconds = options.seconds or (0.3 if options.quick else 2.0)
     rounds = options.rounds or (1 if options.quick else 3)
-    complete = True
-    for name in options.names or NAMES:
-        report = parts[NAMES.index(name)].measure(rounds, seconds, options.only)
-        print(f"\n{report.title}\n\n{report.table()}", flush=True)
-        complete &= not any(row.failure for row in report.rows)
+    names = options.names or NAMES
+    failed = []
+    for number, name in enumerate(names, 1):
+        begin = time.monotonic()
+        print(f"\n[{number}/{len(names)}] {name}", file=sys.stderr, flush=True)
+        try:
+            report = part(name).measure(rounds, seconds, options.only)
+        except Exception as error:  # whatever it is, the other parts are still to be measured
+            failed.append(f"{name}: {error}")
+            if isinstance(error, harness.Failure):
+                print(f"{name} failed: {error}", file=sys.stderr)
+            else:
+                traceback.print_exc()
+            continue
+        print(f"\n{report.title}\n\n{readme.outcome(report)}", flush=True)
+        failed += [f"{name}: {row.entry.name}: {row.failure.splitlines()[0]}" for row in report.rows if row.failure]
         if not options.quick and not options.only:
             report.write()
-    return complete
+            readme.renew()
+        print(f"{name} took {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    for line in failed:
+        print(f"failed: {line}", file=sys.stderr)
+    return not failed
 
 
 def main() -> int:
@@ -108,10 +122,16 @@ def main() -> int:
         "--only", action="append", default=[], metavar="PART",
         help="only servers whose name contains this, and the references; prints, writes no results; may be repeated",
     )  # fmt: skip
+    parser.add_argument("--page", action="store_true", help="measure nothing; rewrite the page from the results")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in NAMES]
     if unknown:
         parser.error(f"unknown benchmark {unknown[0]}; there are {', '.join(NAMES)}")
+    if options.page:
+        from benchmarks import readme
+
+        readme.renew()
+        return 0
     if not sys.platform.startswith("linux"):
         parser.error("the figures come from /proc, so this runs on Linux only")
     if Path(sys.prefix).resolve() != ENVIRONMENT.resolve():

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks import harness
+from benchmarks import harness, programs
 from benchmarks.results import Column, Goal, Report, interleaved
 from benchmarks.servers import Entry
 
 PRISE = "prise"
 PRISE_AWAIT = "prise, await"
+WALL = "wall time"
 MOST_TIME = 300.0
 LARGE_FILE = 1024**3
 SMALL_FILES = 1000
@@ -33,9 +34,9 @@ def columns(*tasks: tuple[str, str, str]) -> tuple[Column, ...]:
         column
         for key, heading, reference in tasks
         for column in (
-            Column(f"{key} wall", heading, "s", (reference,), digits=2),
-            Column(f"{key} cpu", f"{heading}: CPU", "s", (reference,), digits=2),
-            Column(f"{key} memory", f"{heading}: memory", "MB", (reference,), digits=0),
+            Column(f"{key} wall", WALL, "s", (reference,), digits=2, group=heading),
+            Column(f"{key} cpu", "CPU", "s", (reference,), digits=2, group=heading),
+            Column(f"{key} memory", "memory", "MB", (reference,), digits=0, group=heading),
         )
     )
 
@@ -60,7 +61,12 @@ class Task:
         """Runs the comparison. seconds: without meaning here, a task takes as long as it takes."""
         known = columns(*((key, heading, self.reference) for key, heading in self.tasks.items()))
         entries = [
-            Entry(client, kind, (sys.executable, "-m", "benchmarks.peers.client_ways", self.name, client))
+            Entry(
+                client,
+                kind,
+                (sys.executable, "-m", "benchmarks.peers.client_ways", self.name, client),
+                client if kind == "program" else "",
+            )
             for client, kind in self.clients.items()
         ]
         with self.serve() as place:
@@ -76,7 +82,7 @@ class Task:
         goals = tuple(
             Goal(PRISE, column, 1.0, client)
             for column in known
-            if column.unit == "s" and "CPU" not in column.heading
+            if column.heading == WALL
             for client in self.clients
             if not client.startswith(PRISE)
         )
@@ -105,6 +111,7 @@ def run_client(command: tuple[str, ...], key: str) -> dict[str, float]:
 @contextmanager
 def real(name: str) -> Iterator[Any]:
     """A real server of the tests, on the servers' CPU."""
+    programs.require(name)
     sys.path.insert(0, str(harness.FOLDER.parent / "tests"))
     try:
         from real_servers import dovecot, nginx, proftpd
@@ -127,7 +134,7 @@ def real(name: str) -> Iterator[Any]:
 @contextmanager
 def news() -> Iterator[dict[str, Any]]:
     command = (sys.executable, "-m", "benchmarks.peers.news_server", str(OVERVIEWS), str(ARTICLES))
-    with harness.running(command) as server:
+    with harness.running(list(command)) as server:
         yield {"url": f"nntp://127.0.0.1:{server.port}/", "port": server.port}
 
 
@@ -165,7 +172,7 @@ def pages() -> Iterator[dict[str, Any]]:
         yield {"port": server.port, "ca": str(server.ca)}
 
 
-TASKS = (
+ALL = (
     Task(
         "nntp",
         f"News: an overview of {OVERVIEWS:,} articles, and {ARTICLES:,} articles",
@@ -190,7 +197,7 @@ TASKS = (
     Task(
         "ftp",
         "A file of 1 GiB from ProFTPD",
-        {PRISE: "prise", PRISE_AWAIT: "prise", "curl": "bare", "ftplib": "platform"},
+        {PRISE: "prise", PRISE_AWAIT: "prise", "curl": "program", "ftplib": "platform"},
         {"clear": "1 GiB", "tls": "1 GiB, TLS"},
         "curl",
         files,
@@ -199,10 +206,11 @@ TASKS = (
     Task(
         "http",
         f"From nginx: 1 GiB, and {SMALL_FILES:,} files of 1 kB",
-        {PRISE: "prise", PRISE_AWAIT: "prise", "curl": "bare", "httpx": "framework", "niquests": "framework"},
+        {PRISE: "prise", PRISE_AWAIT: "prise", "curl": "program", "httpx": "framework", "niquests": "framework"},
         {"large": "1 GiB", "small": f"{SMALL_FILES:,} × 1 kB"},
         "curl",
         pages,
         "one GET, the bytes dropped as they come; then GETs one after the other on one connection",
     ),
 )
+TASKS = {task.name: task for task in ALL}

@@ -2,8 +2,8 @@
  *
  * One epoll loop, level triggered. Complete lines are echoed with one write per batch of what one read brought; the
  * unfinished rest of a line is kept. What the kernel does not take stays in the connection's buffer, and nothing more
- * is read for that peer until it has gone. A line longer than the buffer ends the connection.
- * Prints its port when ready.
+ * is read for that peer until it has gone. A buffer grows for a long line, up to the argument, in bytes (65536 without);
+ * a longer line ends the connection. Prints its port when ready.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,10 +18,13 @@
 
 enum { BUFFER = 65536, EVENTS = 256 };
 
+static size_t longest = BUFFER;
+
 struct peer {
     int fd, waits_to_write;
     size_t start, end, used; /* [start, end): complete lines to echo; [end, used): the beginning of the next */
-    char data[BUFFER];
+    size_t room; /* bytes of the buffer */
+    char *data;
 };
 
 static int poller;
@@ -33,6 +36,7 @@ static void die(const char *what) {
 
 static void drop(struct peer *p) {
     close(p->fd); /* which takes it out of the poller too */
+    free(p->data);
     free(p);
 }
 
@@ -62,12 +66,19 @@ static int echo(struct peer *p) {
 }
 
 static int readable(struct peer *p) {
-    ssize_t n = recv(p->fd, p->data + p->used, BUFFER - p->used, 0);
+    ssize_t n = recv(p->fd, p->data + p->used, p->room - p->used, 0);
     if (n < 0) return errno == EAGAIN;
     if (n == 0) return 0;
     char *newline = memrchr(p->data + p->used, '\n', n);
     p->used += n;
-    if (!newline) return p->used < BUFFER;
+    if (!newline && p->used == p->room) {
+        if (p->room >= longest) return 0;
+        char *larger = realloc(p->data, 2 * p->room);
+        if (!larger) return 0;
+        p->data = larger;
+        p->room *= 2;
+    }
+    if (!newline) return 1;
     p->end = newline + 1 - p->data;
     return echo(p);
 }
@@ -77,7 +88,8 @@ static void welcome(int listener) {
     if (fd < 0) return; /* gone again, or out of descriptors: tried again at the next event */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     struct peer *p = malloc(sizeof *p);
-    if (!p) die("malloc");
+    if (!p || !(p->data = malloc(BUFFER))) die("malloc");
+    p->room = BUFFER;
     p->fd = fd;
     p->waits_to_write = 0;
     p->start = p->end = p->used = 0;
@@ -85,7 +97,8 @@ static void welcome(int listener) {
     if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &e)) die("epoll_ctl");
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) longest = strtoul(argv[1], NULL, 10);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof here;

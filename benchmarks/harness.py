@@ -29,6 +29,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from benchmarks import programs
+from benchmarks.programs import Failure as Failure
+
 FOLDER = Path(__file__).parent
 BUILD = FOLDER / "build"
 READY_TIME = 30.0  # seconds for a server to print its port
@@ -41,10 +44,6 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 CPUS = sorted(os.sched_getaffinity(0))
 SERVER_CPU, LOAD_CPU = CPUS[0], CPUS[1 % len(CPUS)]
-
-
-class Failure(Exception):
-    """A server or a load that did not do its work; the text says which and why."""
 
 
 def raise_file_limit() -> int:
@@ -72,6 +71,7 @@ def compiled(name: str, *options: str) -> str:
     source, program = FOLDER / f"{name}.c", BUILD / "".join((name, *options))
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         BUILD.mkdir(exist_ok=True)
+        programs.require("cc")
         subprocess.run(["cc", "-O2", "-o", program, source, *options], check=True)
     return str(program)
 
@@ -82,6 +82,7 @@ def certificate() -> str:
     if not file.exists():
         BUILD.mkdir(exist_ok=True)
         atexit.register(file.unlink)
+        programs.require("openssl")
         subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
         kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
         make = ["openssl", "req", *kind, *subject, "-keyout", "-", "-out", "-"]
@@ -196,12 +197,16 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 @dataclass(frozen=True)
 class Load:
-    """connections: how many. size: bytes of a line, newline included. depth: lines in flight. kind: see load.c."""
+    """connections: how many. size: bytes of a line, newline included. depth: lines in flight. kind: see load.c.
+
+    apart: it has a CPU of its own; otherwise it is on all of them, and sleeps where there is nothing to do.
+    """
 
     connections: int
     size: int
     depth: int
     kind: str = "echo"
+    apart: bool = True
 
     def __str__(self) -> str:
         return f"{self.connections} connections × {self.size} B, {self.depth} in flight"
@@ -237,14 +242,19 @@ def _load_failed(process: subprocess.Popen[str]) -> Failure:
 def load(server: Server, wanted: Load, seconds: float = 0.0) -> Iterator[Generator]:
     """Connects a load to a server; its connections have had their first answers, and are closed at the end."""
     options = ("-DTLS", "-lssl", "-lcrypto") if wanted.kind == "tls" else ()
-    numbers = (server.port, wanted.connections, wanted.size, wanted.depth, seconds)
-    with generating(server, compiled("load", *options), (wanted.kind, *numbers), seconds) as generator:
+    words = (wanted.kind, server.port, wanted.connections, wanted.size, wanted.depth, seconds)
+    more, cpus = ((), {LOAD_CPU}) if wanted.apart else (("sleep",), set(CPUS))
+    with generating(server, compiled("load", *options), (*words, *more), seconds, cpus) as generator:
         yield generator
 
 
 @contextlib.contextmanager
 def generating(
-    server: Server, program: str, arguments: Sequence[str | float | socket.socket], seconds: float
+    server: Server,
+    program: str,
+    arguments: Sequence[str | float | socket.socket],
+    seconds: float,
+    cpus: Set[int] = frozenset({LOAD_CPU}),
 ) -> Iterator[Generator]:
     """Starts a load generator beside a server, and waits until it is ready. It inherits the sockets in its arguments."""
     sockets = [argument.fileno() for argument in arguments if isinstance(argument, socket.socket)]
@@ -256,7 +266,7 @@ def generating(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CPU}),
+        preexec_fn=lambda: os.sched_setaffinity(0, cpus),
     )
     with process:
         try:

@@ -31,10 +31,11 @@ KIB, MIB = 1024, 1024 * 1024
 LATENCIES = {"64 B": 64, "1 KiB": KIB, "64 KiB": 64 * KIB, "1 MiB": MIB}
 STREAMS = {"64 B": 64, "1 KiB": KIB, "64 KiB": 64 * KIB, "1 MiB": MIB, "16 MiB": 16 * MIB, "256 MiB": 256 * MIB}
 LATENCY_COLUMNS = tuple(
-    Column(f"latency {size}", f"{name} there and back", "µs", (STANDARD,), digits=1) for name, size in LATENCIES.items()
+    Column(f"latency {size}", name, "µs", (STANDARD,), digits=1, group="There and back")
+    for name, size in LATENCIES.items()
 )
 STREAM_COLUMNS = tuple(
-    Column(f"stream {size}", f"{name} one way", "GB/s", (STANDARD,), digits=3, best=max)
+    Column(f"stream {size}", name, "GB/s", (STANDARD,), digits=3, best=max, group="One way")
     for name, size in STREAMS.items()
 )
 TITLE = "From one process to another: time there and back (less is better), and bytes per second (more is better)"

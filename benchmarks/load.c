@@ -6,6 +6,8 @@
  *     load udp       PORT CONNECTIONS SIZE DEPTH SECONDS   an echo of datagrams, each from a socket of its own
  *     load tls       PORT CONNECTIONS SIZE DEPTH SECONDS   an echo of lines over TLS; only when compiled with -DTLS
  *
+ * With one more argument, "sleep", it sleeps where it would look again and again: for when it shares CPUs with the server.
+ *
  * DEPTH lines of SIZE bytes (newline included) are kept in flight, on each connection or by the one that sends, and
  * every byte that comes back is compared with what was sent: a stream is an endless repetition of one block of
  * different lines, entered at another line by each connection that sends, so that a lost, doubled, swapped or damaged
@@ -38,7 +40,8 @@
 #include <openssl/ssl.h>
 #endif
 
-enum { LINES = 64, MAX_CONNECTIONS = 20000, MAX_SIZE = 65536, MAX_DEPTH = LINES, EVENTS = 256, BUFFER = 65536 };
+enum { LINES = 64, MAX_CONNECTIONS = 20000, MAX_SIZE = 1 << 20, MAX_DEPTH = LINES, EVENTS = 256, BUFFER = 65536 };
+enum { BLOCK = 4 << 20 };     /* bytes of different lines at the most: of long lines there are fewer */
 enum { SLICE = 50 };          /* connections opened at once: fewer than any server's backlog */
 enum { PER_SOURCE = 4096 };   /* connections from one address of 127.0.0.0/8: fewer than it has free ports */
 static const double PATIENCE = 20.0, MAX_SECONDS = 120.0;
@@ -46,8 +49,8 @@ static const unsigned char MASK[4] = {0x37, 0xfa, 0x21, 0x3d}; /* one for all fr
 
 /* The endless repetition that a stream is, in the form it has on the wire one way. */
 struct block {
-    char *bytes; /* LINES different lines, then the same again, so that a comparison never wraps */
-    uint64_t size, line; /* of LINES lines, and of one */
+    char *bytes; /* `variety` different lines, then the same again, so that a comparison never wraps */
+    uint64_t size, line; /* of all these lines, and of one */
 };
 
 struct client {
@@ -65,7 +68,8 @@ static const char *const KINDS[] = {"echo", "fanout", "websocket", "udp", "tls"}
 static int fanout;
 static uint64_t arrived[LINES]; /* fanout: how many connections have had the line at this place of the block */
 static struct block sending, answer;
-static uint64_t line_size, depth;
+static uint64_t line_size, depth, variety = LINES;
+static int nap; /* milliseconds to sleep until there are events: 0, or as long as PATIENCE */
 static struct client *clients, *sender; /* the one that sends, in a fanout */
 static int poller;
 
@@ -118,9 +122,9 @@ static void fill(struct block *block, const unsigned char *mask) {
     unsigned char header[8];
     int head = kind == WEBSOCKET ? frame_header(header, line_size, mask) : 0;
     block->line = head + line_size;
-    block->size = LINES * block->line;
+    block->size = variety * block->line;
     block->bytes = memory(2 * block->size);
-    for (uint64_t line = 0; line < LINES; line++) {
+    for (uint64_t line = 0; line < variety; line++) {
         char *at = block->bytes + line * block->line;
         memcpy(at, header, head);
         for (uint64_t column = 0; column < line_size; column++) { /* no two lines, or stretches of one, are alike */
@@ -233,7 +237,7 @@ static uint64_t run(struct client *from, struct client *to, uint64_t lines, doub
         send_to_goal(c);
     }
     while (owed) {
-        int count = epoll_wait(poller, events, EVENTS, 0);
+        int count = epoll_wait(poller, events, EVENTS, nap);
         if (count < 0 && errno != EINTR) fail("epoll_wait: %s", strerror(errno));
         double time = now();
         for (int i = 0; i < count; i++) {
@@ -295,13 +299,15 @@ static void open_connection(struct client *c, uint64_t number, int port) {
     if (kind == OVER_TLS) encrypt(c);
 #endif
     if (fcntl(c->fd, F_SETFL, O_NONBLOCK)) fail("fcntl: %s", strerror(errno));
-    c->first = fanout ? 0 : number % LINES;
+    c->first = fanout ? 0 : number % variety;
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
     if (epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &e)) fail("epoll_ctl: %s", strerror(errno));
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7) fail("usage: load echo|fanout|websocket|udp|tls PORT CONNECTIONS SIZE DEPTH SECONDS");
+    if (argc < 7 || argc > 8 || (argc == 8 && strcmp(argv[7], "sleep")))
+        fail("usage: load echo|fanout|websocket|udp|tls PORT CONNECTIONS SIZE DEPTH SECONDS [sleep]");
+    if (argc == 8) nap = PATIENCE * 1000;
     while (strcmp(argv[1], KINDS[kind]))
         if (++kind == sizeof KINDS / sizeof *KINDS) fail("%s is no kind of load", argv[1]);
     fanout = kind == FANOUT;
@@ -312,6 +318,7 @@ int main(int argc, char **argv) {
     long connections = number(argv[3], 1, MAX_CONNECTIONS);
     line_size = number(argv[4], 2, MAX_SIZE);
     depth = number(argv[5], 1, MAX_DEPTH);
+    if (line_size * variety > BLOCK) variety = BLOCK / line_size;
     double seconds = strtod(argv[6], NULL);
     if (!(seconds >= 0 && seconds <= MAX_SECONDS)) fail("SECONDS must be from 0 to %.0f", MAX_SECONDS);
     fill(&sending, kind == WEBSOCKET ? MASK : NULL);

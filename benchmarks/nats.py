@@ -152,9 +152,7 @@ async def _talk(kind: str, url: str, path: str, other: subprocess.Popen[str], se
 
 @contextmanager
 def _server(folder: str) -> Iterator[str]:
-    program = shutil.which("nats-server", path="/usr/sbin:/usr/local/bin:/usr/bin")
-    if program is None:
-        raise harness.Failure("nats-server is not installed")
+    program = shutil.which("nats-server", path="/usr/sbin:/usr/local/bin:/usr/bin") or "nats-server"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -176,7 +174,7 @@ def _server(folder: str) -> Iterator[str]:
 
 def measure(rounds: int, seconds: float, only: list[str]) -> Report:
     """Runs the comparison. only: parts of names; the reference is measured anyway."""
-    entries = [Entry(ALONE, "bare", ()), Entry(NODES, "prise", ())]
+    entries = [Entry(ALONE, "bare", (), "nats-server"), Entry(NODES, "prise", (), "nats-server")]
 
     def once(entry: Entry) -> dict[str, float]:
         with tempfile.TemporaryDirectory(prefix="prise-bench-") as folder, _server(folder) as url:

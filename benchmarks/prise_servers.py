@@ -1,7 +1,7 @@
 """prise as the thing measured: the echo in each spelling and model, and a room (each line goes to everyone).
 
     python -m benchmarks.prise_servers --model asyncio --spelling coroutine [--uvloop|--no-uvloop] [--room]
-        [--address ws:127.0.0.1:0] [--tls CERTIFICATE]
+        [--address ws:127.0.0.1:0] [--tls CERTIFICATE] [--workers N]
 
 Limits, deadlines and counters are on; only the numbers of connections are raised, above what the loads open.
 """
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--room", action="store_true", help="each line goes to everyone (coroutine only)")
     parser.add_argument("--address", default="127.0.0.1:0")
     parser.add_argument("--tls", metavar="FILE", help="of the certificate and its key")
+    parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     os.environ["PRISE_UVLOOP"] = "1" if options.uvloop else "0"
 
@@ -69,6 +70,7 @@ def main() -> None:
         framing="lines",
         tls=prise.TLS(cert=options.tls) if options.tls else None,
         model=options.model,
+        workers=options.workers,
         limits=prise.Limits(connections=20_000, connections_per_peer=20_000),
         ready=announce,
     )

@@ -1,4 +1,4 @@
-"""What was measured, and the three forms it is kept in: a table to read, a plot, and the figures for a program.
+"""What was measured: columns, rows, goals; kept as NAME.json, from which `readme.py` makes the page and the plots.
 
 A `Row` is one server with its figures, a list (one per round) for each `Column`. The best of the rounds is what is
 reported, since everything else on the machine can only make a server look worse; the spread tells how far to believe it.
@@ -14,11 +14,11 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness, plot
+from benchmarks import harness, programs
 from benchmarks.servers import Entry
 
 FOLDER = harness.FOLDER / "results"
@@ -30,14 +30,35 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Column:
-    """key: in the JSON. heading: in the table. unit: of the figures. references: names of the servers to divide by."""
+    """key: in the JSON. heading: in the table. unit: of the figures. references: names of the servers to divide by.
+
+    group: the table that it is in, where there are several; also the name of the axis when that is drawn as a curve.
+    at: its place on that axis, above 0; a group whose columns all have one is drawn as curves, others as bars.
+    derived: it says what others say already, so that nothing is said about who is first in it.
+    """
 
     key: str
     heading: str
     unit: str
-    references: tuple[str, ...]
+    references: tuple[str, ...] = ()
     digits: int = 2
     best: Callable[[Sequence[float]], float] = min
+    group: str = ""
+    at: float = 0.0
+    derived: bool = False
+
+    @property
+    def more(self) -> bool:
+        """True where more is better."""
+        return self.best is max
+
+    def saved(self) -> dict[str, Any]:
+        return asdict(self) | {"best": "max" if self.more else "min"}
+
+    @classmethod
+    def loaded(cls, data: dict[str, Any]) -> Column:
+        best = max if data["best"] == "max" else min
+        return cls(**(data | {"references": tuple(data["references"]), "best": best}))
 
 
 @dataclass
@@ -66,7 +87,10 @@ class Goal:
 
 @dataclass
 class Report:
-    """One benchmark's outcome. name: of the files. method: the settings of this run, for the reader and the JSON."""
+    """One benchmark's outcome. name: of the files. method: the settings of this run, for the reader and the JSON.
+
+    machine: the date, the machine and the versions, filled in by `write`.
+    """
 
     name: str
     title: str
@@ -74,68 +98,63 @@ class Report:
     columns: tuple[Column, ...]
     rows: list[Row]
     goals: tuple[Goal, ...] = ()
+    machine: dict[str, str] = field(default_factory=dict)
 
     def best(self, server: str, column: Column) -> float | None:
+        """The best figure of one server."""
         return next((row.best(column) for row in self.rows if row.entry.name == server), None)
 
-    def table(self) -> str:
-        """Markdown: a line per server; under it, the goals and what failed."""
-        head = ["server"]
-        for column in self.columns:
-            head += [f"{column.heading}, {column.unit}", "spread", *(f"÷ {name}" for name in column.references)]
-        lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
-        for row in self.rows:
-            cells = [f"**{row.entry.name}**" if row.entry.kind == "prise" else row.entry.name]
-            for column in self.columns:
-                cells += self._cells(row, column)
-            lines.append(f"| {' | '.join(cells)} |")
-        lines += ["", *filter(None, map(self._goal, self.goals))]
-        lines += [f"- **failed**: {row.entry.name}: {row.failure.splitlines()[0]}" for row in self.rows if row.failure]
-        return "\n".join(lines).rstrip() + "\n"
-
-    def _cells(self, row: Row, column: Column) -> list[str]:
-        best = row.best(column)
-        if not best:
-            return ["–"] * (2 + len(column.references))
-        figures = row.figures[column.key]
-        cells = [f"{best:,.{column.digits}f}", f"{(max(figures) - min(figures)) / best:.0%}"]
-        for name in column.references:
-            reference = self.best(name, column)
-            cells.append(f"{best / reference:.2f}" if reference else "–")
-        return cells
-
-    def _goal(self, goal: Goal) -> str:
-        mine = self.best(goal.server, goal.column)
-        other = self.best(goal.reference, goal.column) if goal.reference else 1.0
-        if not mine or not other:  # not measured this time
-            return ""
-        more = goal.column.best is max
-        what = f"{goal.server}, {goal.column.heading}, {goal.column.unit}"
-        wanted = f"at {'least' if more else 'most'} {goal.factor:g}{f' × {goal.reference}' if goal.reference else ''}"
-        ratio = mine / other
-        reached = ratio >= goal.factor if more else ratio <= goal.factor
-        return f"- {what}: {wanted}: {ratio:.2f}, {'reached' if reached else '**missed**'}"
-
     def write(self) -> None:
-        """Writes NAME.md, NAME.svg and NAME.json to the folder of results."""
+        """Writes NAME.json to the folder of results, with what is known of this machine."""
         FOLDER.mkdir(exist_ok=True)
-        machine = describe_machine()
-        facts = "; ".join(f"{key} {value}" for key, value in (machine | self.method).items())
-        text = f"# {self.title}\n\n{facts}.\n\n![plot]({self.name}.svg)\n\n{self.table()}"
-        (FOLDER / f"{self.name}.md").write_text(text, encoding="utf-8")
-        panels = []
-        for column in self.columns:
-            bars = [(row.entry.name, row.entry.kind, best) for row in self.rows if (best := row.best(column))]
-            bars.sort(key=lambda bar: bar[2], reverse=column.best is max)
-            panels.append(plot.Panel(f"{column.heading}: {column.unit}", column.digits, bars))
-        (FOLDER / f"{self.name}.svg").write_text(plot.svg(self.title, panels), encoding="utf-8")
-        figures = [
-            {"server": row.entry.name, "kind": row.entry.kind, "failure": row.failure, **row.figures}
-            for row in self.rows
-        ]
-        units = {column.key: column.unit for column in self.columns}
-        data = {"machine": machine, "method": self.method, "units": units, "servers": figures}
-        (FOLDER / f"{self.name}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        self.machine = describe_machine()
+        (FOLDER / f"{self.name}.json").write_text(json.dumps(self.saved(), indent=1) + "\n", encoding="utf-8")
+
+    def saved(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {
+            "title": self.title,
+            "machine": self.machine,
+            "method": self.method,
+            "columns": [column.saved() for column in self.columns],
+            "goals": [
+                {"server": goal.server, "column": goal.column.key, "factor": goal.factor, "reference": goal.reference}
+                for goal in self.goals
+            ],
+            "servers": [
+                {"server": row.entry.name, "kind": row.entry.kind, "failure": row.failure, **row.figures}
+                for row in self.rows
+            ],
+        }
+
+    @classmethod
+    def loaded(cls, name: str, data: dict[str, Any]) -> Report:
+        """From what was saved; if that was before columns and goals were, from the figures and their units."""
+        if "columns" in data:
+            columns = tuple(map(Column.loaded, data["columns"]))
+        else:
+            columns = tuple(
+                Column(key, key, unit, best=max if unit.endswith(("/s", "/CPU s")) else min)
+                for key, unit in data["units"].items()
+            )
+        by_key = {column.key: column for column in columns}
+        rows = []
+        for each in data["servers"]:
+            figures = {key: each[key] for key in by_key if key in each}
+            rows.append(Row(Entry(each["server"], each["kind"], ()), figures, each["failure"]))
+        goals = tuple(
+            Goal(each["server"], by_key[each["column"]], each["factor"], each["reference"])
+            for each in data.get("goals", ())
+        )
+        return Report(name, data.get("title", name), data["method"], columns, rows, goals, data["machine"])
+
+
+def saved() -> dict[str, Report]:
+    """The reports that are in the folder of results, by name."""
+    return {
+        path.stem: Report.loaded(path.stem, json.loads(path.read_text(encoding="utf-8")))
+        for path in sorted(FOLDER.glob("*.json"))
+    }
 
 
 def describe_machine() -> dict[str, str]:
@@ -157,7 +176,10 @@ def describe_machine() -> dict[str, str]:
 
 def interleaved(entries: Sequence[Entry], rounds: int, once: Callable[[Entry], dict[str, float]]) -> list[Row]:
     """Measures each server once a round, so that what changes on the machine meanwhile meets them all."""
-    rows = [Row(entry) for entry in entries]
+    rows = [Row(entry, failure=programs.missing(entry.program)) for entry in entries]
+    for row in rows:
+        if row.failure:
+            print(f"not compared: {row.entry.name}: {row.failure}", file=sys.stderr, flush=True)
     for number in range(1, rounds + 1):
         for row in rows:
             if row.failure:

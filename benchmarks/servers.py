@@ -14,6 +14,9 @@ ASYNCIO = "asyncio Protocol"
 ASYNCIO_STREAMS = "asyncio streams"
 WEBSOCKETS = "websockets"
 RECVFROM = "recvfrom loop"
+C_EPOLL = "C epoll, batched"
+SOCKETSERVER = "socketserver"
+THREADS = 4_000  # at once, at the most: systems bound them (pids.max), often at 4,915
 DATAGRAMS = "asyncio DatagramProtocol"
 NGIRCD = "ngircd"
 TUTORIAL = "tutorial, threads"
@@ -27,19 +30,28 @@ NGINX_2 = "nginx, 2 workers"
 
 @dataclass(frozen=True)
 class Entry:
-    """name: in the tables. kind: "bare" (no framework), "platform" (asyncio, uvloop), "framework" or "prise"."""
+    """name: in the tables. command: prints its port when ready. program: what has to be installed for it, if anything.
+
+    kind: "bare" (no framework, and so none of its duties), "platform" (asyncio, uvloop), "framework", "program" or "prise".
+    """
 
     name: str
     kind: str
     command: tuple[str, ...]
+    program: str = ""
+
+    @property
+    def threaded(self) -> bool:
+        """True where each connection is a thread, of which a machine has only so many (THREADS)."""
+        return self.name.startswith((SOCKETSERVER, "prise threads"))
 
     def wanted(self, only: Sequence[str], *references: str) -> bool:
         """True for the references, and for those whose name contains one of `only`; for all when there is none."""
         return not only or self.name in references or any(part in self.name for part in only)
 
 
-def _peer(name: str, kind: str, module: str, *options: str) -> Entry:
-    return Entry(name, kind, (sys.executable, "-m", f"benchmarks.peers.{module}", *options))
+def _peer(name: str, kind: str, module: str, *options: str, program: str = "") -> Entry:
+    return Entry(name, kind, (sys.executable, "-m", f"benchmarks.peers.{module}", *options), program)
 
 
 def _prise(model: str, spelling: str, *options: str) -> Entry:
@@ -81,10 +93,38 @@ def echo() -> list[Entry]:
     ]
 
 
+def growing(longest: int = 65536) -> list[Entry]:
+    """A line echo of each sort, the reference first. longest: bytes of a line that they must take."""
+    return [
+        _peer(REFERENCE, "bare", "epoll"),
+        Entry(C_EPOLL, "bare", (harness.compiled("epoll_echo"), str(longest))),
+        _peer(UVLOOP, "platform", "asyncio_protocol", "--uvloop"),
+        _peer(ASYNCIO_STREAMS, "platform", "asyncio_streams", "--longest", str(longest)),
+        _peer(SOCKETSERVER, "framework", "socketserver_threads"),
+        _peer("Twisted", "framework", "twisted_lines", "--longest", str(longest)),
+        _prise("select", "generator"),
+        _prise("asyncio", "coroutine", "--uvloop"),
+        _prise("threads", "function"),
+    ]
+
+
+def workers(count: int) -> list[Entry]:
+    """The line echoes that can run in several processes on one port, in so many."""
+    option = ("--workers", str(count))
+    return [
+        _peer(REFERENCE, "bare", "epoll", *option),
+        _peer(UVLOOP, "platform", "asyncio_protocol", "--uvloop", *option),
+        _prise("select", "generator", *option),
+        _prise("asyncio", "coroutine", "--uvloop", *option),
+        _prise("threads", "function", *option),
+    ]
+
+
 def idle() -> list[Entry]:
-    """The echoes whose memory is compared: asyncio's streams, and prise on one loop."""
-    wanted = ("asyncio streams", "uvloop streams", "prise select", "prise asyncio")
-    return [entry for entry in echo() if entry.name.startswith(wanted)]
+    """The echoes whose memory is compared."""
+    bare = ("asyncio streams", "uvloop", "socketserver", "Twisted", "trio")
+    wanted = (*bare, "prise select", "prise asyncio", "prise threads, function")
+    return [entry for entry in echo() if entry.name.startswith(wanted) and "batched" not in entry.name]
 
 
 def fanout() -> list[Entry]:
@@ -152,7 +192,7 @@ def udp() -> list[Entry]:
 def chats() -> list[Entry]:
     """Chat servers for lines of text, each with its own etiquette."""
     return [
-        _peer(NGIRCD, "bare", "chat", "ngircd"),
+        _peer(NGIRCD, "program", "chat", "ngircd", program="ngircd"),
         _peer(TUTORIAL, "bare", "tutorial_chat"),
         _peer(PRISE_CHAT, "prise", "chat", "prise"),
     ]
@@ -172,9 +212,9 @@ def pages() -> list[Entry]:
 def relays() -> list[Entry]:
     """Every relay between two TCP connections; the port that it connects to is to be appended."""
     return [
-        _peer(SOCAT, "bare", "relay", "socat"),
-        _peer(SOCAT_LARGE, "bare", "relay", "socat", "-b65536"),
-        _peer("ncat", "bare", "relay", "ncat"),
+        _peer(SOCAT, "program", "relay", "socat", program="socat"),
+        _peer(SOCAT_LARGE, "program", "relay", "socat", "-b65536", program="socat"),
+        _peer("ncat", "program", "relay", "ncat", program="ncat"),
         Entry("prise relay", "prise", _relay()),
         Entry("prise relay, not spliced", "prise", _relay("--rate", "1000G")),
     ]
@@ -188,18 +228,19 @@ def web(folder: str) -> list[Entry]:
     """Every server of the files in a folder."""
 
     def program(name: str, kind: str, program: str, *options: str) -> Entry:
-        return _peer(name, kind, "web_program", program, folder, *options)
+        needed = program if kind == "program" else ""
+        return _peer(name, kind, "web_program", program, folder, *options, program=needed)
 
     return [
-        program(NGINX, "bare", "nginx"),
-        program("darkhttpd", "bare", "darkhttpd"),
-        program("caddy", "bare", "caddy"),
+        program(NGINX, "program", "nginx"),
+        program("darkhttpd", "program", "darkhttpd"),
+        program("caddy", "program", "caddy"),
         program("granian", "framework", "granian"),
         _peer("http.server", "framework", "web_python", "http.server", folder),
         _peer("aiohttp", "framework", "web_python", "aiohttp", folder),
         _peer("aiohttp + uvloop", "framework", "web_python", "aiohttp", folder, "--uvloop"),
         _peer("starlette + uvicorn", "framework", "web_python", "starlette", folder, "--uvloop"),
         program("prise web", "prise", "prise"),
-        program(NGINX_2, "bare", "nginx", "2"),
+        program(NGINX_2, "program", "nginx", "2"),
         program("prise web, 2 workers", "prise", "prise", "2"),
     ]

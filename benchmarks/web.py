@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import harness, servers
+from benchmarks import harness, programs, servers
 from benchmarks.harness import CPUS, LOAD_CPU, Failure
 from benchmarks.results import Column, Goal, Report, interleaved
 from benchmarks.servers import NGINX, NGINX_2, Entry
@@ -27,15 +27,16 @@ SIZES = {SMALL: 1024, LARGE: 64 << 20}
 PROGRAMS = {"nginx": "-v", "caddy": "version", "darkhttpd": "--help", "wrk": "-v"}
 SCRIPT = harness.FOLDER / "wrk.lua"
 PYTHON = ("http.server", "aiohttp", "aiohttp + uvloop", "starlette + uvicorn")
+SMALL_FILE, LARGE_FILE = "1 KiB", "64 MiB"
 PRISE, PRISE_2 = "prise web", "prise web, 2 workers"
 
 COLUMNS = (
-    Column("small 32", "1 KiB, 32 connections", "requests/CPU s", (NGINX,), 0, max),
-    Column("small 512", "1 KiB, 512 connections", "requests/CPU s", (NGINX,), 0, max),
-    Column("large 32", "64 MiB, 32 connections", "GB/s", (NGINX,), best=max),
-    Column("large 32 CPU", "64 MiB, 32 connections", "GB/CPU s", (NGINX,), best=max),
-    Column("large 512", "64 MiB, 512 connections", "GB/s", (NGINX,), best=max),
-    Column("both", "1 KiB, 64 connections, server and load on all CPUs", "requests/s", (NGINX_2,), 0, max),
+    Column("small 32", "32 connections", "requests/CPU s", (NGINX,), 0, max, SMALL_FILE),
+    Column("small 512", "512 connections", "requests/CPU s", (NGINX,), 0, max, SMALL_FILE),
+    Column("large 32", "32 connections", "GB/s", (NGINX,), best=max, group=LARGE_FILE),
+    Column("large 32 CPU", "32 connections", "GB/CPU s", (NGINX,), best=max, group=LARGE_FILE),
+    Column("large 512", "512 connections", "GB/s", (NGINX,), best=max, group=LARGE_FILE),
+    Column("both", "64 connections", "requests/s", (NGINX_2,), 0, max, "1 KiB, server and load on all CPUs"),
 )
 TITLE = "A folder over HTTP: requests per CPU second of the server, bytes per second (more is better)"
 
@@ -120,19 +121,10 @@ def wrk(port: int, path: str, connections: int, seconds: float, cpus: set[int]) 
 
 def measure(rounds: int, seconds: float, only: list[str]) -> Report:
     """Runs the comparison. only: parts of names of servers; nginx is measured anyway."""
-    path = f"{os.environ['PATH']}:/usr/sbin"
-    missing = [program for program in PROGRAMS if shutil.which(program, path=path) is None]
-    if "wrk" in missing:
-        raise SystemExit("the load is wrk: install it (Debian: apt-get install wrk nginx-light caddy)")
-    if missing:
-        print(f"not installed, so not compared: {', '.join(missing)}")
-    os.environ["PATH"] = path
+    programs.require("wrk")
+    os.environ["PATH"] += ":/usr/sbin"  # where Debian has nginx
     with folder() as root:
-        entries = [
-            entry
-            for entry in servers.web(root)
-            if entry.name.partition(",")[0] not in missing and entry.wanted(only, NGINX, NGINX_2)
-        ]
+        entries = [entry for entry in servers.web(root) if entry.wanted(only, NGINX, NGINX_2)]
 
         def once(entry: Entry) -> dict[str, float]:
             return both(entry) if entry.name in (NGINX_2, PRISE_2) else apart(entry)
@@ -171,6 +163,6 @@ def measure(rounds: int, seconds: float, only: list[str]) -> Report:
         "seconds": seconds,
         "rounds": rounds,
         **harness.pinning(),
-        **{program: version(program, option) for program, option in PROGRAMS.items() if program not in missing},
+        **{program: version(program, option) for program, option in PROGRAMS.items() if shutil.which(program)},
     }
     return Report("web", TITLE, method, COLUMNS, rows, goals())

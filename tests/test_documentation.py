@@ -14,7 +14,7 @@ from pages.blocks import blocks
 from peers import need
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"docs": "**/*.md", ".": "*.md", "examples": "*.md", "php": "*.md", "fuzz": "*.md"}
+FOLDERS = {"docs": "**/*.md", ".": "*.md", "examples": "*.md", "php": "*.md", "fuzz": "*.md", "benchmarks": "*.md"}
 PAGES = sorted(page for folder, pattern in FOLDERS.items() for page in (ROOT / folder).glob(pattern))
 ALONE = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 if os.geteuid():

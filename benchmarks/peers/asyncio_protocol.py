@@ -1,4 +1,6 @@
-"""asyncio's `Protocol`, its lowest level: `--uvloop` for that loop, `--batch` for one write per batch of lines, `--tls FILE`."""
+"""asyncio's `Protocol`, its lowest level: `--uvloop` for that loop, `--batch` for one write per batch of lines, `--tls FILE`,
+`--workers N` for so many processes, among whose listeners the kernel divides the connections.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,11 @@ import asyncio
 import sys
 from typing import cast
 
+from benchmarks.peers import shared
 from benchmarks.peers.certificate import context
 
 BATCH = "--batch" in sys.argv
+LISTENER = shared.listener()  # which forks, so that it comes before the loop
 
 
 class Echo(asyncio.Protocol):
@@ -37,8 +41,8 @@ class Echo(asyncio.Protocol):
 
 
 async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0, backlog=1024, ssl=context())
-    print(server.sockets[0].getsockname()[1], flush=True)
+    server = await asyncio.get_running_loop().create_server(Echo, sock=LISTENER, backlog=1024, ssl=context())
+    shared.announce(LISTENER)
     await server.serve_forever()
 
 

@@ -1,6 +1,7 @@
 """Bare `select.epoll` in Python, the reference: no framework, no limits, no deadlines.
 
 `--batch` answers all the lines of one read with one write; without it, each line has its own write, as most programs do.
+`--workers N`: so many processes, among whose listeners the kernel divides the connections.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import select
 import socket
 import sys
+
+from benchmarks.peers import shared
 
 
 class Peer:
@@ -22,12 +25,12 @@ class Peer:
 
 
 def serve(batch: bool) -> None:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener = shared.listener()
     listener.setblocking(False)
     poller = select.epoll()
     poller.register(listener, select.EPOLLIN)
     peers: dict[int, Peer] = {}
-    print(listener.getsockname()[1], flush=True)
+    shared.announce(listener)
 
     def send(number: int, peer: Peer, data: bytes) -> None:
         if peer.unsent:

@@ -1,7 +1,11 @@
-"""Twisted's `LineOnlyReceiver`, the faster of its two line protocols, on its default reactor (epoll)."""
+"""Twisted's `LineOnlyReceiver`, the faster of its two line protocols, on its default reactor (epoll).
+
+`--longest BYTES`: of a line; its default is 16 KiB.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from twisted.internet import protocol
@@ -13,6 +17,7 @@ reactor: Any = installed_reactor  # Twisted's types do not say which reactor thi
 
 class Echo(LineOnlyReceiver):
     delimiter = b"\n"
+    MAX_LENGTH = int(sys.argv[sys.argv.index("--longest") + 1]) if "--longest" in sys.argv else 16384
     transport: Any
 
     def connectionMade(self) -> None:
