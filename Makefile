@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE  # what is compiled is kept: the tests start hu
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lint format test-all test-others torture fuzz bench docs dist lock locale clean
+.PHONY: help setup run test check lint format test-all test-others torture fuzz bench docs dist test-dist lock locale clean
 
 help:  ## this list
 	@echo "Goals (make GOAL):"
@@ -38,7 +38,7 @@ lint: $(VENV)/.ready-dev  ## format, lint and types only
 	@$(python) -m ruff check .
 	@$(python) -m mypy
 	@$(python) -m mypy --cache-dir .mypy_cache/tests --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls \
-		--allow-any-generics --no-warn-return-any tests scripts/*.py
+		--allow-any-generics --no-warn-return-any tests torture scripts/*.py packaging/*.py
 
 format: $(VENV)/.ready-dev  ## rewrites the code in the project's format, and what lint can mend by itself
 	@$(python) -m ruff check --fix --quiet . || true
@@ -61,6 +61,12 @@ bench: $(VENV)/.ready-run  ## measures prise beside its peers, and writes benchm
 bench-%: $(VENV)/.ready-run
 	@$(python) -m benchmarks $* $(ARGS)
 
+dist: $(VENV)/.ready-dev  ## the wheel, the source archive and their checksums, in dist/
+	@scripts/build $(python) dist
+
+test-dist: $(VENV)/.ready-dev  ## builds them twice, installs them into empty environments, and uses them there
+	@$(python) scripts/test_dist.py
+
 docs: $(VENV)-docs/.ready  ## the site of the documentation, English and French, in site/; ARGS="serve" shows it while you write
 	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs $(or $(ARGS),build --quiet)
 
@@ -68,7 +74,9 @@ lock: $(VENV)/.ready-dev  ## recreates all locked requirements; UPGRADE=1 takes 
 	@$(lock) -o requirements/run.txt pyproject.toml --extra cli --extra uvloop --extra tls --extra ws --extra web requirements/build.in
 	@$(lock) -o requirements/dev.txt pyproject.toml --all-extras requirements/build.in requirements/dev.in -c requirements/run.txt
 	@$(lock) -o requirements/docs.txt requirements/docs.in
+	@$(lock) -o fuzz/requirements.txt fuzz/requirements.in -c requirements/dev.txt
 	@$(lock) -o benchmarks/requirements.txt benchmarks/requirements.in -c requirements/dev.txt
+	@$(python) scripts/licences.py
 
 locale: $(VENV)/.ready-dev  ## brings the translations up to date and names what is not translated yet
 	@$(python) scripts/catalogue.py

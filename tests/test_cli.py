@@ -55,8 +55,9 @@ def test_without_a_command_the_help_is_an_error():
 
 
 def test_the_version():
+    """One line with all that a report of a fault should tell."""
     done = run("--version")
-    assert re.fullmatch(r"prise \d+\.\d+\.\d+\n", done.stdout)
+    assert re.fullmatch(r"prise \d+\.\d+\.\d+, CPython 3\.\S+, Linux \S+ \w+\n", done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,8 @@ def test_without_click_the_cure_is_named(tmp_path, command):
         "prise: the command needs a package that is not installed; install it with: pip install 'prise[cli]'\n"
     )
     assert done.returncode == 2
+    said = subprocess.check_output([argv()[0], *start, "--version"], env=env, text=True, timeout=PATIENCE)
+    assert said.startswith("prise ")
 
 
 def test_when_nobody_reads_stdout_the_end_is_quiet():
@@ -193,47 +196,7 @@ def test_without_standard_streams_it_works_all_the_same():
         assert "connections: 1;" in server.err.rest()[-1]
 
 
-# Completion
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_completion_script_of_a_shell(shell):
-    done = run("completion", shell)
-    assert done.returncode == 0
-    assert f"{shell}_complete" in done.stdout
-
-
-def complete(*words: str) -> list[str]:
-    env = environment(_PRISE_COMPLETE="bash_complete", COMP_WORDS=" ".join(words), COMP_CWORD=str(len(words) - 1))
-    done = subprocess.run(argv(), env=env, capture_output=True, text=True, check=True, timeout=PATIENCE)
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
-
-
-def test_what_is_completed():
-    assert {"serve", "connect", "talk", "chat", "completion"} <= set(complete("prise", ""))
-    assert {"echo", "greet", "upper", "discard", "time"} <= set(complete("prise", "serve", ""))
-    assert complete("prise", "serve", "echo", "--model", "th") == ["threads"]
-    assert "netstring" in complete("prise", "serve", "echo", "--framing", "n")
-    assert ":50000" in complete("prise", "connect", "")
-    assert "--framing" in complete("prise", "connect", "--f")
-
-
-def test_bash_completes(tmp_path):
-    """The script in a real bash, with a `prise` on its PATH."""
-    program = tmp_path / "prise"
-    program.write_text(f'#!/bin/sh\nexec {argv()[0]} -m prise "$@"\n')
-    program.chmod(0o755)
-    script = """
-        eval "$(prise completion bash)"
-        COMP_WORDS=(prise serve gr) COMP_CWORD=2
-        _prise_completion prise gr serve
-        echo "${COMPREPLY[@]}"
-    """
-    env = environment(PATH=f"{tmp_path}:{os.environ['PATH']}")
-    done = subprocess.run(
-        ["bash", "--norc", "-c", script], env=env, capture_output=True, text=True, check=True, timeout=PATIENCE
-    )
-    assert done.stdout.split() == ["greet"], done.stderr
+# Completion (in shells: test_cli_completion.py)
 
 
 def test_what_a_shell_offers_is_what_the_library_has():
@@ -266,6 +229,7 @@ def test_the_files_of_the_command_import_no_other_part_of_prise_than_the_public_
         "prise.chat",
         "prise.checks",
         "prise.handover",
+        "prise.observe",
         "prise.protocols",
         "prise.reader",
         "prise.relay",

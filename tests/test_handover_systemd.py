@@ -576,7 +576,7 @@ def test_the_units_are_what_systemd_understands(tmp_path: Path) -> None:
             unit = tmp_path / path.name
             unit.write_text(path.read_text().replace("/usr/bin/prise", str(prise_here)))
             units.append(str(unit))
-    assert len(units) == 8
+    assert len(units) == 9
     done = subprocess.run(
         ["systemd-analyze", "verify", *units],
         capture_output=True,
@@ -584,6 +584,15 @@ def test_the_units_are_what_systemd_understands(tmp_path: Path) -> None:
         env={**os.environ, "HOME": str(tmp_path)},
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if path.suffix == ".service"], ids=lambda path: path.name)
+def test_a_service_has_only_what_it_needs(path: Path) -> None:
+    """systemd's own measure, here from 0 to 100; a service without any wall has 96, "medium" begins at 50."""
+    need("systemd-analyze")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=25", str(path)]
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE, text=True)
+    assert done.returncode == 0, done.stdout[-200:] + done.stderr
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -149,6 +149,6 @@ def __getattr__(name: str) -> Any:
         from prise.tls import TLS
 
         return globals().setdefault(name, TLS)
-    if name in ("handover", "ipc"):  # as after `import prise.handover`
+    if name in ("handover", "ipc", "observe"):  # as after `import prise.handover`
         return import_module(f"prise.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,7 +57,7 @@ class Setting:
     operator_password: "" for one made now, and said. keep_time: seconds, keep_messages: of each room; None: for ever,
     all. backplane: "nats://HOST", "" for one node. uploads: who may send files, "operator", "all" or "none";
     upload_*: see `files.Files`. explain: say what happens on the sockets. handover: how a new release takes over
-    (docs/handover.md); None: not at all.
+    (docs/handover.md); None: not at all. metrics: where Prometheus reads how it is going (docs/metrics.md).
     """
 
     addresses: Sequence[str] = ()
@@ -77,6 +77,7 @@ class Setting:
     upload_types: str = ""
     explain: bool = False
     handover: Succession | None = None
+    metrics: str | None = None
 
 
 def run(setting: Setting) -> None:
@@ -171,6 +172,7 @@ async def _hold(setting: Setting, succession: Succession | None, inheritance: In
         tls=setting.tls,
         drain_time=DRAIN_TIME,
         handover=succession,
+        metrics=setting.metrics,
     )
     # The store comes second: a port that is taken is the plainer news, and probably the cause of a store in use. Nobody is
     # let in before the house is open: until then the loop is ours.

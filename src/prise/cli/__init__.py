@@ -10,6 +10,11 @@ def main() -> int:
     try:
         import click  # noqa: F401 - only whether it is there
     except ImportError:
+        if sys.argv[1:] == ["--version"]:
+            from prise.cli.version import version
+
+            print(version())
+            return 0
         from prise.locale import choose, translate
 
         choose(None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import Any
 
 import click
 
 import prise
-from prise.cli import parameters
+from prise.cli import logs, parameters
 from prise.cli.root import speak
 from prise.cli.security import server_tls
 from prise.cli.texts import examples
@@ -109,6 +110,8 @@ class Chat(click.Group):
     help=_("Be one of several servers that are one house, joined by NATS JetStream."),
 )
 @parameters.handover
+@logs.metrics
+@logs.log
 @click.option("--explain", is_flag=True, help=_("Show what happens on the sockets: bytes, messages, queues."))
 @click.pass_context
 def command(context: click.Context, /, **values: Any) -> None:
@@ -118,6 +121,8 @@ def command(context: click.Context, /, **values: Any) -> None:
     from prise.chat.pace import Rate
     from prise.chat.server import Setting, run
 
+    if values.pop("log_form") == "json":  # else as Python does it, which suits a terminal that is in use
+        logs.log_to_stderr(logging.WARNING, "json")
     use_tls, cert, key = (values.pop(name) for name in ("use_tls", "cert", "key"))
     if (cert or key) and not use_tls:
         raise prise.UsageError("--cert and --key go with --tls")

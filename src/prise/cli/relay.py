@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
 from contextlib import ExitStack, suppress
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 import prise
-from prise.cli import parameters
+from prise.cli import logs, parameters
 from prise.cli.dump import Dump, JsonEvents, passed
 from prise.cli.outcome import say
 from prise.cli.security import client_tls, proxies, server_tls
@@ -18,6 +19,8 @@ from prise.cli.texts import amount, examples
 from prise.locale import translate as _
 from prise.relay import Passage, Relay, Tap
 from prise.relay.relay import RELAY_LIMITS
+
+log = logging.getLogger("prise")
 
 DESCRIPTORS = 4
 """What a passage may need: two sockets, and the pipe that is full when its receiver is stuck."""
@@ -87,6 +90,8 @@ DESCRIPTORS = 4
 @click.option("--dump", is_flag=True, help=_("Print what is said on stdout, as text where it is text."))
 @click.option("--hex", "in_hex", is_flag=True, help=_("Print what is said on stdout, all in hex."))
 @click.option("--record", metavar=_("FILE"), help=_("Keep what is said, with its times, in a new file."))
+@logs.metrics
+@logs.log
 @click.option("--json", "as_json", is_flag=True, help=_("Print events on stdout, one JSON value per line."))
 @click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors."))
 @click.option("--verbose", "-v", is_flag=True, help=_("Say a line for each connection."))
@@ -105,6 +110,8 @@ def command(
     dump: bool,
     in_hex: bool,
     record: str | None,
+    metrics: str | None,
+    log_form: str,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -118,10 +125,12 @@ def command(
     security["tls"] = server_tls(security)
     security["via"] = proxies(security)
 
+    if structured := log_form == "json":
+        logs.log_to_stderr(logging.ERROR if quiet else logging.INFO, "json")
     limits = RELAY_LIMITS
     if max_connections is not None:
         limits = replace(limits, connections=None if isinstance(max_connections, str) else max_connections)
-    report = Report(a, b, quiet, verbose)
+    report = Report(a, b, quiet, verbose, structured)
     taps: list[Tap] = [report]
     events = JsonEvents(dump or in_hex) if as_json else None
     if events is not None:
@@ -139,6 +148,7 @@ def command(
             "limits": limits,
             "timeout": None if isinstance(timeout, str) else timeout,
             "drain_time": drain,
+            "metrics": metrics,
             **security,
         }
         if record is not None:
@@ -167,16 +177,21 @@ def command(
 
 
 class Report(Tap):
-    """What is said on stderr."""
+    """What is said on stderr. logged: as records, for programs."""
 
-    def __init__(self, a: str, b: str, quiet: bool, verbose: bool) -> None:
+    def __init__(self, a: str, b: str, quiet: bool, verbose: bool, logged: bool = False) -> None:
         self._a = a
         self._b = b
         self._quiet = quiet
         self._verbose = verbose
+        self._logged = logged
         self.error: Exception | None = None
 
     def ready(self, addresses: list[prise.Address]) -> None:
+        if self._logged:
+            values = {"addresses": ", ".join(map(str, addresses)), "target": self._b}
+            log.info("relaying from %(addresses)s to %(target)s", values)
+            return
         if self._quiet:
             return
         target = self._b.removeprefix("connect:")
@@ -186,12 +201,20 @@ class Report(Tap):
             say(_("joining those who come to {addresses}").format(addresses=", ".join(map(str, addresses))))
 
     def opened(self, passage: Passage) -> None:
-        if self._verbose:
+        if self._logged:
+            log.info("passage %(passage)d: %(client)s is joined with %(server)s", values_of(passage))
+        elif self._verbose:
             text = _("#{number} {client}: joined with {server}")
             say(text.format(number=passage.number, client=passage.client, server=passage.server))
 
     def closed(self, passage: Passage) -> None:
         error = self.error = passage.error
+        if self._logged:
+            values = {**values_of(passage), "error": error or "-"}
+            values |= {"to_server": passage.to_server, "to_client": passage.to_client, "seconds": passage.seconds}
+            template = "passage %(passage)d of %(client)s is over after %(seconds).3f s: %(error)s"
+            log.log(logging.INFO if error is None else logging.WARNING, template, values)
+            return
         if self._verbose:
             say(passed(passage))
         if isinstance(error, prise.ConnectionLost) and passage.server is not None and not self._verbose:
@@ -201,9 +224,17 @@ class Report(Tap):
             say(_("#{number} {client}: {error}").format(number=passage.number, client=passage.client, error=what))
 
     def stopped(self, stats: prise.Stats) -> None:
-        if not self._quiet:
+        if self._logged:
+            counts = {"total": stats.total, "to_server": stats.bytes_received, "to_client": stats.bytes_sent}
+            log.info("the relay has stopped", extra=counts)
+        elif not self._quiet:
             text = _("connections: {total}; to B: {sent}, to A: {received}")
             say(text.format(total=stats.total, sent=amount(stats.bytes_received), received=amount(stats.bytes_sent)))
+
+
+def values_of(passage: Passage) -> dict[str, object]:
+    """Who is in a passage, for log records."""
+    return {"passage": passage.number, "client": passage.client, "server": passage.server}
 
 
 def allow_descriptors(connections: int | None) -> None:

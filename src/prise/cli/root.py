@@ -12,14 +12,12 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from prise import locale
 from prise.cli.outcome import outcome
 from prise.cli.texts import examples
 from prise.locale import translate as _
-
-COMPLETION_VARIABLE = "_PRISE_COMPLETE"
-"""Where the completion scripts of click say what they want."""
 
 COMMANDS = {
     "serve": "prise.cli.serve:command",
@@ -41,6 +39,7 @@ COMMANDS = {
     "check": "prise.cli.check:command",
     "chat": "prise.cli.chat:command",
     "web": "prise.cli.web:command",
+    "top": "prise.cli.top:command",
     "restart": "prise.cli.restart:command",
     "completion": "prise.cli.completion:command",
 }
@@ -68,6 +67,7 @@ def summaries() -> dict[str, str]:
         "check": _("says what is at an address, and what is wrong"),
         "chat": _("opens a chat room"),
         "web": _("serves a folder to browsers"),
+        "top": _("shows how running servers are doing"),
         "restart": _("replaces a running server by a new release of it"),
         "completion": _("prints the completion script of a shell"),
     }
@@ -86,6 +86,14 @@ class Commands(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         speak(command)
         return command
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """The names of commands with our own list of what they do: click would import every one of them."""
+        if not incomplete or incomplete[0].isalnum():
+            return [
+                CompletionItem(name, help=text) for name, text in summaries().items() if name.startswith(incomplete)
+            ]
+        return super().shell_complete(context, incomplete)
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
@@ -131,9 +139,9 @@ def language_of(arguments: list[str]) -> str | None:
 
 def show_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
     if asked and not context.resilient_parsing:
-        from prise import __version__
+        from prise.cli.version import version
 
-        click.echo(f"prise {__version__}")
+        click.echo(version())
         context.exit()
 
 
@@ -183,9 +191,9 @@ def run(arguments: list[str]) -> int:
 def invoke(arguments: list[str]) -> Any:
     """What click's own `main` does, but for its way to end: that is the same for all, in `outcome`."""
     commands = build()
-    if asked := os.environ.get(COMPLETION_VARIABLE):
-        from click.shell_completion import shell_complete
+    if asked := os.environ.get("_PRISE_COMPLETE"):
+        from prise.cli.completion import answer
 
-        return shell_complete(commands, {}, "prise", COMPLETION_VARIABLE, asked)
+        return answer(commands, asked)
     with commands.make_context("prise", list(arguments)) as context:
         return commands.invoke(context)

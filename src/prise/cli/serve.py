@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-import sys
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 import prise
-from prise.cli import parameters
+from prise.cli import logs, parameters
 from prise.cli.conversations import BUILT_IN
 from prise.cli.events import Events
 from prise.cli.loading import load
 from prise.cli.security import encrypted, server_security, server_tls
 from prise.cli.texts import amount, examples, netcat
 from prise.locale import translate as _
+
+log = logging.getLogger("prise")
 
 LIMITS: dict[str, str] = {
     "max_connections": "connections",
@@ -50,6 +51,7 @@ LIMITS: dict[str, str] = {
             "prise serve php:guestbook.php --workers 8",
             _("the function that a PHP script returns, by eight PHP processes"),
         ),
+        ("prise serve echo --metrics :9100 --log json", _("for Prometheus, `prise top :9100` and who gathers logs")),
     ),
 )
 @click.argument("conversation", type=parameters.Words(*BUILT_IN, files=True), metavar=_("CONVERSATION"))
@@ -100,6 +102,8 @@ LIMITS: dict[str, str] = {
 )
 @server_security
 @parameters.handover
+@logs.metrics
+@logs.log
 @click.option("--reload", is_flag=True, help=_("Start again whenever the code of the conversation changes."))
 @click.option("--json", "as_json", is_flag=True, help=_("Print events on stdout, one JSON value per line."))
 @click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors."))
@@ -116,18 +120,22 @@ def command(
     queue: int | None,
     drain: float,
     handover: str | None,
+    metrics: str | None,
+    log_form: str,
     reload: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
     **rest: Any,
 ) -> int:
-    log_to_stderr(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    logs.log_to_stderr(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO, log_form)
     encrypt = rest.pop("tls")
     tls = server_tls(rest)
     addresses = [prise.Address.parse(encrypted(address, {"tls": encrypt})) for address in on]
-    report = Report(conversation, as_json, quiet)
+    report = Report(conversation, as_json, quiet, log_form == "json")
     if conversation.startswith("php:"):
+        if metrics is not None:
+            raise prise.UsageError("--metrics is not for php: conversations")
         from prise.cli.php import serve_php
 
         return serve_php(conversation[4:], addresses, report, rest, workers, queue, tls, drain, reload)
@@ -144,6 +152,7 @@ def command(
         "tls": tls,
         "drain_time": drain,
         "handover": succession,
+        "metrics": metrics,
     }
 
     def serve() -> int:
@@ -167,25 +176,24 @@ def limits_of(given: dict[str, Any]) -> prise.Limits:
     return prise.Limits(**chosen)
 
 
-def log_to_stderr(level: int) -> None:
-    """What the library logs goes to stderr, whatever the conversation does with its own logging."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("prise")
-    logger.addHandler(handler)
-    logger.setLevel(level)
-    logger.propagate = False
-
-
 class Report:
-    """What is said at the start and at the end: for people on stderr, with --json for programs on stdout."""
+    """What is said at the start and at the end: for people on stderr, with --json for programs on stdout.
 
-    def __init__(self, conversation: str, as_json: bool, quiet: bool) -> None:
+    logged: among the log records instead, where these are for programs too.
+    """
+
+    def __init__(self, conversation: str, as_json: bool, quiet: bool, logged: bool = False) -> None:
         self._conversation = conversation
         self._events = Events(as_json, quiet)
+        self._logged = logged
 
     def ready(self, addresses: list[prise.Address]) -> None:
-        self._events.event("ready", conversation=self._conversation, addresses=[str(address) for address in addresses])
+        where = [str(address) for address in addresses]
+        self._events.event("ready", conversation=self._conversation, addresses=where)
+        if self._logged:
+            values = {"conversation": self._conversation, "addresses": ", ".join(where)}
+            log.info("%(conversation)s is listening on %(addresses)s", values)
+            return
         for address in addresses:
             text = _("{conversation} is listening on {address} ({netcat})")
             self._events.say(text.format(conversation=self._conversation, address=address, netcat=netcat(address)))
@@ -195,7 +203,10 @@ class Report:
 
     def counted(self, counts: dict[str, Any], in_words: str) -> None:
         self._events.event("stopped", **counts)
-        self._events.say(in_words)
+        if self._logged:
+            log.info("the server has stopped", extra=counts)
+        else:
+            self._events.say(in_words)
 
 
 def summary(stats: prise.Stats) -> str:

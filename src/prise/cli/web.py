@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 import prise
-from prise.cli import parameters
+from prise.cli import logs, parameters
 from prise.cli.outcome import say
 from prise.cli.security import server_tls
-from prise.cli.serve import log_to_stderr
 from prise.cli.texts import examples
 from prise.locale import translate as _
 
@@ -107,10 +106,14 @@ LOGS = ("common", "combined", "json", "none")
     help=_("Time for what is being sent when the server stops. Default: 10s."),
 )
 @click.option(
-    "--log", "log_format", type=click.Choice(LOGS), help=_("A line for each answer, in this form. Default: common.")
+    "--log",
+    "log_format",
+    type=click.Choice(LOGS),
+    help=_("A line for each answer, in this form; with json, what else is logged too. Default: common."),
 )
 @click.option("--log-file", metavar=_("FILE"), help=_("Append these lines to a file. Default: to stderr."))
 @parameters.handover
+@logs.metrics
 @click.pass_context
 def command(context: click.Context, /, folder: str, **given: Any) -> None:
     from prise.cli.serve import LIMITS as NAMES
@@ -118,7 +121,7 @@ def command(context: click.Context, /, folder: str, **given: Any) -> None:
     from prise.web.conversation import LIMITS
     from prise.web.server import Setting, run
 
-    log_to_stderr(logging.WARNING)
+    logs.log_to_stderr(logging.WARNING, "json" if given["log_format"] == "json" else "text")
     check_folder(folder)
     if (given["cert"] or given["key"]) and not given["use_tls"]:
         raise prise.UsageError("--cert and --key go with --tls")
@@ -170,6 +173,7 @@ def command(context: click.Context, /, folder: str, **given: Any) -> None:
             open_browser=given["open_browser"],
             say=say,
             handover=succession,
+            metrics=given["metrics"],
         )
     )
     parameters.stay_for_heir(context, succession)

@@ -141,7 +141,9 @@ class Pool:
                     if again is not None:
                         again()
                 except (UsageError, OSError) as error:
-                    log.error("the certificates could not be read again, the old ones stay: %s", error)
+                    log.error(
+                        "the certificates could not be read again, the old ones stay: %(error)s", {"error": error}
+                    )
         self._do(self._staff.replace())
 
     def stats(self) -> PoolStats:
@@ -237,7 +239,7 @@ class Pool:
             await asyncio.get_running_loop().run_in_executor(self._threads, visitor.handshake)
         except (PriseError, OSError) as error:
             self._counters.error_handshake += 1
-            log.info("connection from %s: %s", visitor.peer, error)
+            log.info("connection from %(peer)s: %(error)s", {"peer": visitor.peer, "error": error})
             self._leave(visitor)
         else:
             self._arrived(visitor)

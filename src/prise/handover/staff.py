@@ -99,7 +99,10 @@ class Staff:
                     worker = await self._start(worker.number)
                     break
                 except HandoverError as error:
-                    log.error("worker %d: %s; trying again in %.1f s", worker.number, error, pause)
+                    log.error(
+                        "worker %(worker)d: %(error)s; trying again in %(delay).1f s",
+                        {"worker": worker.number, "error": error, "delay": pause},
+                    )
                     await self._rest(pause)
                     pause = min(pause * 2, LONGEST_PAUSE)
             else:
@@ -111,7 +114,7 @@ class Staff:
             try:
                 parcel = visitor.parcel()
             except PriseError as error:
-                log.info("connection from %s: %s", visitor.peer, error)
+                log.info("connection from %(peer)s: %(error)s", {"peer": visitor.peer, "error": error})
                 self._part(visitor, False)
                 continue
             visitor.tries += 1
@@ -136,7 +139,10 @@ class Staff:
             worker.served += 1
             if ready.error:
                 self.failed += 1
-                log.error("connection from %s: the conversation failed: %s", visitor.peer, ready.error)
+                log.error(
+                    "connection from %(peer)s: the conversation failed: %(error)s",
+                    {"peer": visitor.peer, "error": ready.error},
+                )
             self._part(visitor, ready.ended)
         return worker.stale or self._draining.is_set()
 
@@ -184,7 +190,7 @@ class Staff:
         try:
             trial = await Worker.start(0, self._argv, self._env)
         except HandoverError as error:
-            log.error("the workers stay as they are: %s", error)
+            log.error("the workers stay as they are: %(error)s", {"error": error})
             return
         for worker in self.workers:
             worker.stale = True
@@ -214,7 +220,10 @@ class Staff:
         now = time.monotonic()
         if now - self._said >= 1.0:
             self._said = now
-            log.warning("connection from %s refused: %s (refused so far: %d)", visitor.peer, why, self.refused)
+            log.warning(
+                "connection from %(peer)s refused: %(reason)s (refused so far: %(refused)d)",
+                {"peer": visitor.peer, "reason": why, "refused": self.refused},
+            )
         self._part(visitor, False)
 
 

@@ -137,10 +137,10 @@ class Succession:
             environment = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}
             self._child = subprocess.Popen(self._command, env=environment)
         except OSError as error:
-            log.error("the new release cannot be started: %s", error)
+            log.error("the new release cannot be started: %(error)s", {"error": error})
             self._tell_asking(f"it cannot be started: {error.strerror}")
             return
-        log.info("the new release is starting (process %d)", self._child.pid)
+        log.info("the new release is starting (process %(process)d)", {"process": self._child.pid})
         threading.Thread(target=self._watch, args=(self._child,), name="prise-restart", daemon=True).start()
 
     def _watch(self, child: subprocess.Popen[bytes]) -> None:
@@ -170,7 +170,7 @@ class Succession:
         """Has the new release ended before it took over? Then this one goes on, and whoever asked is told."""
         if self._ended is not None and not self.over:
             code, self._ended, self._child = self._ended, None, None
-            log.error("the new release ended with exit code %d; this one goes on", code)
+            log.error("the new release ended with exit code %(code)d; this one goes on", {"code": code})
             self._tell_asking(f"the new release ended with exit code {code}; the old one goes on")
 
     def bequeath(
@@ -194,13 +194,15 @@ class Succession:
                 try:
                     parcel = Parcel(connection, way="same")
                 except PriseError as error:
-                    log.info("connection %d stays with the old release: %s", connection.id, error)
+                    said = {"connection": connection.id, "error": error}
+                    log.info("connection %(connection)d stays with the old release: %(error)s", said)
                     continue
                 parcels.append(parcel)
                 try:
                     channel.exchange(parcel, {"as": "connection", "address": address, **told}, READY_TIME)
                 except UsageError as error:  # its state cannot be said, or is too large: nothing went out
-                    log.error("connection %d stays with the old release: %s", connection.id, error)
+                    said = {"connection": connection.id, "error": error}
+                    log.error("connection %(connection)d stays with the old release: %(error)s", said)
                     parcels.remove(parcel)
                     parcel.take_back()
             channel.tell("all", legacy=legacy)
@@ -215,7 +217,7 @@ class Succession:
             self.heir = None
             if not isinstance(error, Exception):
                 raise
-            log.error("the new release has not taken over, this one goes on: %s", error)
+            log.error("the new release has not taken over, this one goes on: %(error)s", {"error": error})
             self._tell_asking(error.sentence() if isinstance(error, PriseError) else repr(error))
             return False
         self.over = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -25,6 +26,7 @@ from prise.transports import Listening, bind
 from prise.transports import layers as layers_of
 
 if TYPE_CHECKING:
+    from prise.observe.metrics import Metrics
     from prise.relay.networks import Networks
 
 RELAY_LIMITS = Limits(idle_time=None, message_time=None, write_time=None, outbox_mark=256 * 1024)
@@ -55,6 +57,7 @@ class Relay:
     limits: how many connections, and how long handshakes; by default without idle and write times. tls: a `TLS` for
     addresses to be listened on. connect_tls, via: as `tls` and `via` of `connect`, for those that are connected to.
     timeout: seconds for connecting to one address. drain_time: seconds that passages get to end after the first signal.
+    metrics: an address where Prometheus reads the counts, as for `serve`.
 
     Raises UsageError, AddressError at once; BindError and the like when it starts.
     """
@@ -77,6 +80,7 @@ class Relay:
         via: str | Sequence[str] = (),
         timeout: float | None = 10.0,
         drain_time: float = DRAIN_TIME,
+        metrics: AnyAddress | None = None,
     ) -> None:
         came, a = _role(a, LISTEN)
         goes, b = _role(b, CONNECT)
@@ -108,6 +112,11 @@ class Relay:
         )
         self._service = Service.of(_relayed, framing="chunks", model="select", limits=limits)
         self._listeners: list[Listening] = []
+        self._metrics: Metrics | None = None
+        if metrics is not None:
+            from prise.observe.metrics import Metrics
+
+            self._metrics = Metrics(Address.parse(metrics))
         self._control: Control | None = None
         self._thread: threading.Thread | None = None
         self._work: Work | None = None
@@ -191,8 +200,10 @@ class Relay:
             self._listeners += clients
             for address in self._servers:
                 self._listeners += bind(address, tls=self._tls)
+            if self._metrics is not None:
+                self._metrics.bind(self._tls)
         except BaseException:
-            for listening in clients:
+            for listening in {*clients, *self._listeners}:
                 listening.close()
             self._listeners.clear()
             raise
@@ -201,6 +212,12 @@ class Relay:
         self._control = Control(drain_time=self.drain_time)
         self._control.on_reload = self._reload
         self._work = Work(self._service, self._listeners, self._control)
+        if self._metrics is not None:
+            from prise.observe.reading import reading
+
+            work, control, service, mine = self._work, self._control, self._service, {"relay": os.getpid()}
+            self._metrics.start(lambda: reading(service, work.snapshot(), mine, control.draining))
+            control.metrics = self._metrics
         return self._work, self._control
 
     def _reload(self) -> None:
@@ -235,6 +252,8 @@ class Relay:
             self._control = None
         for listening in self._listeners:
             listening.close()
+        if self._metrics is not None:
+            self._metrics.close()
 
 
 async def _relayed(connection: Any) -> None:

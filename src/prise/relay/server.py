@@ -145,7 +145,7 @@ class RelayServer(LoopServer):
         networks = self.plan.networks
         if networks is None or networks.admit(end.peer):
             return True
-        log.info("connection %d from %s: not let in", end.id, end.peer)
+        log.info("connection %(connection)d from %(peer)s: not let in", {"connection": end.id, "peer": end.peer})
         return False
 
     def ready(self, end: End) -> None:
@@ -355,7 +355,7 @@ class RelayServer(LoopServer):
 
     def _over(self, passage: Passage) -> None:
         if passage.error is not None:
-            log.debug("passage %d: %s", passage.number, passage.error)
+            log.debug("passage %(passage)d: %(error)s", {"passage": passage.number, "error": passage.error})
         for tap in self.plan.taps:
             tap.closed(passage)
         if self.plan.once or self.plan.client is not None:

@@ -122,7 +122,7 @@ class Acceptor:
         self._counters.refused_resources += 1
         if now - self._said >= 1.0:
             self._said = now
-            log.error("%s; pausing, %d connections are open", what, self.open)
+            log.error("%(what)s; pausing, %(open)d connections are open", {"what": what, "open": self.open})
 
     def release(self, key: str | None) -> None:
         """A connection is closed."""

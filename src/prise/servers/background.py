@@ -54,6 +54,12 @@ class Server:
             raise UsageError("the server is not started: use `with prise.listen(...) as server:`, or start() it")
         return self._server.addresses[0]
 
+    @property
+    def metrics(self) -> Address | None:
+        """Where its metrics are read (`listen(metrics=...)`), with the real port; None where they are not."""
+        metrics = self._server.metrics
+        return metrics.listeners[0].address if metrics is not None and metrics.listeners else None
+
     def start(self) -> Self:
         """Binds and serves. Raises what binding raises, and then it may be tried again."""
         with self._bound():
@@ -133,7 +139,10 @@ class Server:
                 self._thread.join()
             if self._pid:
                 if status := reap(self._pid):
-                    log.error("the server process %d ended with %s", self._pid, how_ended(status))
+                    log.error(
+                        "the server process %(process)d ended with %(status)s",
+                        {"process": self._pid, "status": how_ended(status)},
+                    )
                 self._pid = 0
                 close_private(self._pipe)
             self._end()

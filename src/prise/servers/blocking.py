@@ -128,7 +128,7 @@ class AcceptLoop(ABC):
             self.work.publish()
             if self.publish_every is not None and self.running:
                 timeout = self.publish_every if timeout is None else min(timeout, self.publish_every)
-        for key, _ in self.selector.select(timeout):
+        for key, _ in self.selector.select(self.work.control.longest_wait(timeout)):
             if key.data is self.work.control:
                 self.work.control.read(key.fd)
                 if key.fd not in self.work.control.descriptors():
@@ -160,7 +160,7 @@ def leave_listeners(control: Control, listeners: Sequence[Listening]) -> bool:
     succession = control.heir
     if succession is None:
         return False
-    if succession.bequeath([(str(listening.asked), listening) for listening in listeners], ()):
+    if succession.bequeath(control.bequest(listeners), ()):
         control.retire()
         return True
     succession.staying()

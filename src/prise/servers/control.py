@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prise.handover.succession import Succession
+    from prise.observe.metrics import Metrics
+    from prise.transports import Listening
 
 RELOAD = b"reload"
 """What a parent writes for: read your certificates again."""
@@ -25,7 +27,8 @@ RELOAD = b"reload"
 class Control:
     """deadline: when a drain ends and the cut comes, in seconds of `time.monotonic`; None while running.
 
-    succession: where a new release asks for what this server has; None where none may. parent: the read end of a parent's
+    succession: where a new release asks for what this server has; None where none may. metrics: who answers scrapers, through
+    one more of the descriptors; None: nobody. parent: the read end of a parent's
     pipe. drain_time: seconds for a drain that nobody gave a time for.
     """
 
@@ -40,12 +43,31 @@ class Control:
         self.cutting = False
         self.on_reload: Callable[[], object] = _nothing
         self.succession: Succession | None = None
+        self.metrics: Metrics | None = None
         self.on_state: Callable[[str], object] = _nothing_of  # "reloading", "ready", "stopping", "turn": see manager.py
 
     def descriptors(self) -> list[int]:
         mine = [self._read] if self._parent is None else [self._read, self._parent]
-        waiting = -1 if self.succession is None else self.succession.fileno()
-        return mine if waiting < 0 else [*mine, waiting]
+        others = (self.succession, self.metrics)
+        return [*mine, *(number for each in others if each is not None and (number := each.fileno()) >= 0)]
+
+    def due(self) -> float | None:
+        """Seconds until `longest_wait` or `read` must be called whatever happens; None: only when there is something to read."""
+        return None if self.metrics is None else self.metrics.due()
+
+    def longest_wait(self, seconds: float | None) -> float | None:
+        """How long a loop that would wait for so many seconds (None: for ever) may wait; does what is overdue."""
+        due = self.due()
+        if self.metrics is not None and due == 0.0:
+            self.metrics.turn()
+            due = self.due()
+        return seconds if due is None else due if seconds is None else min(seconds, due)
+
+    def bequest(self, listeners: Sequence[Listening]) -> list[tuple[str, Listening]]:
+        """The listeners that a successor gets, and by which name: the server's, and those of its metrics."""
+        mine = () if self.metrics is None else self.metrics.listeners
+        name = "" if self.metrics is None else self.metrics.name
+        return [*((str(each.asked), each) for each in listeners), *((name, each) for each in mine)]
 
     @property
     def heir(self) -> Succession | None:
@@ -57,7 +79,9 @@ class Control:
         return succession if succession.heir is not None and not self.draining else None
 
     def retire(self) -> None:
-        """The drain of a server that another one follows."""
+        """The drain of a server that another one follows, and which has its listeners."""
+        if self.metrics is not None:
+            self.metrics.bequeath()
         self.drain(self._drain_time)
 
     @property
@@ -115,6 +139,9 @@ class Control:
         if self.succession is not None and descriptor == self.succession.fileno():
             self.succession.read()
             return
+        if self.metrics is not None and descriptor == self.metrics.fileno():
+            self.metrics.turn()
+            return
         try:
             said = os.read(descriptor, 4096)
         except OSError:
@@ -132,6 +159,8 @@ class Control:
 
     def close(self) -> None:
         """Gives its descriptors back; in a forked child, only the copies."""
+        if self.metrics is not None:
+            self.metrics.close()
         with self._lock:
             mine = [self._read, self._write] if self._parent is None else [self._read, self._write, self._parent]
             self._read = self._write = -1

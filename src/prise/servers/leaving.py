@@ -106,7 +106,7 @@ class Leaving:
             return False
         if self._task.cancelled() or (error := self._task.exception()) is not None:
             why = "cancelled" if self._task.cancelled() else str(error) or type(error).__name__
-            log.error("this server cannot leave: %s", why)
+            log.error("this server cannot leave: %(error)s", {"error": why})
             self._succession.refuse_heir("it cannot leave")
             return self._end(False)
         return self._next(self._written)
@@ -125,10 +125,14 @@ class Leaving:
             try:
                 told = {"state": state() if callable(state) else state, "facts": connection._pipeline.facts()}
             except Exception as error:  # the program's own function
-                log.error("connection %d stays: %s", connection.id, str(error) or type(error).__name__)
+                log.error(
+                    "connection %(connection)d stays: %(error)s",
+                    {"connection": connection.id, "error": str(error) or type(error).__name__},
+                )
                 continue
             going.append((str(connection.asked), connection, told))
-        listeners = [(str(listening.asked), listening) for listening in self._server.work.listeners]
+        work = self._server.work
+        listeners = work.control.bequest(work.listeners)
         return self._succession.bequeath(listeners, going, self._task.result() if self._task is not None else None)
 
     def _end(self, moved: bool) -> bool:
@@ -137,7 +141,7 @@ class Leaving:
                 try:
                     connection.moved()
                 except Exception:  # out of the conversation's `finally`; the others are to leave all the same
-                    log.exception("connection %d has failed at its end", connection.id)
+                    log.exception("connection %(connection)d has failed at its end", {"connection": connection.id})
             elif not connection.closed and connection.paused:
                 connection.unpause()
         self._over(moved)

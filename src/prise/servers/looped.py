@@ -95,6 +95,7 @@ class LoopServer:
         ]
         self._gate = Watcher(-1, self._watch_listeners)
         self._steps = Watcher(-2, self._step)
+        self._patience = Watcher(-3, self._await_due)
 
     def start(self) -> None:
         for watcher in self._controls:
@@ -103,11 +104,12 @@ class LoopServer:
             sessions.start()
         self._adopt_all()
         self._watch_listeners()
+        self._await_due()
         self._look()
 
     def stop(self) -> None:
         """Forgets the server's own descriptors; the loop may go on with other things."""
-        for watcher in (*self._controls, *self._listeners, self._gate, self._steps):
+        for watcher in (*self._controls, *self._listeners, self._gate, self._steps, self._patience):
             self.loop.forget(watcher)
 
     def _watch_listeners(self) -> None:
@@ -134,6 +136,7 @@ class LoopServer:
                 continue
             self.connections[connection] = key
             connection.asked = listening.asked
+            service.opened(connection)
             try:
                 connection.begin()
             except OSError as error:  # epoll has no room, for example
@@ -146,6 +149,7 @@ class LoopServer:
 
     def _closed(self, connection: Any) -> None:
         self._acceptor.release(self.connections.pop(connection))
+        self.work.service.closed(connection)
         task = getattr(connection, "_task", None)
         if task is not None and not task.done():
             self.tasks.add(task)
@@ -163,7 +167,13 @@ class LoopServer:
             for watcher in self._controls:
                 if watcher.fileno() == descriptor:
                     self.loop.forget(watcher)
+        self._await_due()
         self._look()
+
+    def _await_due(self) -> None:
+        """The control has deadlines of its own, where it answers scrapers."""
+        if (wait := self.work.control.longest_wait(None)) is not None:
+            self.loop.at(self._patience, self.loop.time() + wait)
 
     def _look(self) -> None:
         """Has the control changed, or the last connection gone?"""
@@ -219,7 +229,10 @@ class LoopServer:
             try:
                 self._adopt(received)
             except Exception as error:
-                log.error("the connection of %s could not be taken over: %s", received.peer, error)
+                log.error(
+                    "the connection of %(peer)s could not be taken over: %(error)s",
+                    {"peer": received.peer, "error": error},
+                )
                 received.close()
 
     def _adopt(self, received: Received) -> None:
@@ -240,10 +253,11 @@ class LoopServer:
         self._acceptor.take_over(key)
         self.connections[connection] = key
         connection.asked = here[0].asked
+        service.opened(connection)
         try:
             connection.resume_here(received.pending)
         except OSError as error:  # epoll has no room, for example
-            log.error("the connection of %s is cut: %s", received.peer, error)
+            log.error("the connection of %(peer)s is cut: %(error)s", {"peer": received.peer, "error": error})
             connection.abort()
 
     def cut_all(self) -> None:

@@ -93,6 +93,7 @@ class ProcessesModel(AcceptLoop):
         on_sigterm(connection.end_input)
         on_orphaned(lifeline, parent, connection.end_input)
         error: BaseException | None = None
+        service.opened(connection)
         try:
             converse(service.conversation, service.spelling, connection, "processes")
         except SystemExit:
@@ -101,6 +102,7 @@ class ProcessesModel(AcceptLoop):
             error = raised
         service.ended(connection, error, counters)
         connection.close()
+        service.closed(connection)
 
     def on_ready(self, key: selectors.SelectorKey) -> None:
         """A child's pipe has ended, so the child has, or is about to."""
@@ -111,7 +113,8 @@ class ProcessesModel(AcceptLoop):
         if os.WIFSIGNALED(status) and not self.work.control.cutting:
             self.work.counters.error_conversation += 1
             logging.getLogger("prise").error(
-                "the process %d of a conversation died of signal %d", pid, os.WTERMSIG(status)
+                "the process %(process)d of a conversation died of signal %(signal)d",
+                {"process": pid, "signal": os.WTERMSIG(status)},
             )
         add(self.work.counters, self._board.read(row))
         self._board.write(row, Counters())

@@ -27,6 +27,7 @@ from prise.servers.signals import drains_on_signals, reloads_on_hangup, renews_o
 
 if TYPE_CHECKING:
     from prise.handover.succession import Succession
+    from prise.observe.observer import Observer
 
 __all__ = ["AnyAddress", "Server", "listen", "serve"]
 
@@ -44,6 +45,8 @@ def serve(
     tls: Any = None,
     drain_time: float = DRAIN_TIME,
     handover: str | Succession | None = None,
+    metrics: AnyAddress | None = None,
+    observer: Observer | None = None,
     ready: Callable[[list[Address]], object] | None = None,
 ) -> Stats:
     """Serves a conversation until SIGTERM or SIGINT, and returns the final counts.
@@ -59,6 +62,8 @@ def serve(
     handover: the path of a Unix socket, over which a new release of this server takes over: whoever serves there now is
     asked for its listeners and, in the models select and asyncio, for its live connections; then we wait there for our own
     successor. SIGUSR2 starts one, as this process was started. See docs/handover.md.
+    metrics: an address (":9100", "unix:PATH") where Prometheus reads the counts of all processes, at the path /metrics.
+    observer: a `prise.observe.Observer`, which hears of each connection: for tracing. See docs/metrics.md.
     ready: called with the bound addresses (real ports) before the first connection is accepted.
 
     Raises UsageError, SpellingError, AddressError, BindError before anything is served. Outside the main thread there are no
@@ -66,7 +71,20 @@ def serve(
     """
     if in_running_loop():
         raise UsageError("serve() would stop the running asyncio loop: use `async with prise.listen(...)` in it")
-    server = Serving(conversation, addresses, framing, model, workers, limits, layers, tls, drain_time, handover)
+    server = Serving(
+        conversation,
+        addresses,
+        framing,
+        model,
+        workers,
+        limits,
+        layers,
+        tls,
+        drain_time,
+        handover,
+        metrics,
+        observer,
+    )
     with server.bound():
         control = Control(drain_time=drain_time)
         try:
@@ -94,10 +112,27 @@ def listen(
     tls: Any = None,
     drain_time: float = DRAIN_TIME,
     handover: str | Succession | None = None,
+    metrics: AnyAddress | None = None,
+    observer: Observer | None = None,
 ) -> Server:
     """Serves in the background, for tests, notebooks and programs with other things to do; the arguments are those of `serve`.
 
     Use it as `with listen(...) as server:` or, for the model asyncio on the running loop, `async with listen(...)`.
     Leaving the block drains. Without a block: `listen(...).start()` and `stop()`. It touches no signals.
     """
-    return Server(Serving(conversation, addresses, framing, model, workers, limits, layers, tls, drain_time, handover))
+    return Server(
+        Serving(
+            conversation,
+            addresses,
+            framing,
+            model,
+            workers,
+            limits,
+            layers,
+            tls,
+            drain_time,
+            handover,
+            metrics,
+            observer,
+        )
+    )

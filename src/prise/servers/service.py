@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prise.connection.base import BaseConnection
 from prise.core.conversation import Conversation, Spelling, model_for, spelling_of
@@ -17,12 +17,16 @@ from prise.errors import FrameError, HandshakeError, PeerError, SpellingError, T
 from prise.framing import Framing, framing_of
 from prise.layers.base import LayerFactory
 
+if TYPE_CHECKING:
+    from prise.observe.observer import Guarded, Observer
+
 log = logging.getLogger("prise")
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A conversation with everything that says how it is served. chooser: picks one of several by a connection's first bytes."""
+    """A conversation with everything that says how it is served. chooser: picks one of several by a connection's first bytes.
+    observer: hears of each connection."""
 
     conversation: Conversation
     spelling: Spelling
@@ -31,6 +35,7 @@ class Service:
     limits: Limits
     layers: tuple[LayerFactory, ...] = ()
     chooser: Multiplex | None = None
+    observer: Guarded | None = None
 
     @classmethod
     def of(
@@ -41,11 +46,17 @@ class Service:
         model: str | None = None,
         limits: Limits | None = None,
         layers: Sequence[LayerFactory] = (),
+        observer: Observer | None = None,
     ) -> Service:
         """Raises SpellingError or UsageError for what cannot work, before anything is bound."""
         chooser = conversation if isinstance(conversation, Multiplex) else None
         several = [conversation] if not isinstance(conversation, Multiplex) else conversation.conversations
         spelling = one_spelling(several)
+        guarded = None
+        if observer is not None:
+            from prise.observe.observer import Guarded
+
+            guarded = Guarded(observer)
         service = cls(
             several[0],  # with a chooser each connection gets its own
             spelling,
@@ -54,6 +65,7 @@ class Service:
             limits or Limits(),
             tuple(layers),
             chooser,
+            guarded,
         )
         service.pipeline()  # a framing and limits that exclude each other, a layer that cannot be made
         return service
@@ -72,6 +84,16 @@ class Service:
     def name(self) -> str:
         return getattr(self.conversation, "__qualname__", type(self.conversation).__name__)
 
+    def opened(self, connection: BaseConnection) -> None:
+        """A connection was let in."""
+        if self.observer is not None:
+            self.observer.opened(connection)
+
+    def closed(self, connection: BaseConnection) -> None:
+        """A connection is closed, or gone to another process."""
+        if self.observer is not None:
+            self.observer.closed(connection)
+
     def ended(self, connection: BaseConnection, error: BaseException | None, counters: Counters) -> None:
         """The one policy for conversations that end badly, in every model: say it, count it, go on serving.
 
@@ -82,24 +104,27 @@ class Service:
         if error is None or not isinstance(error, Exception):
             return
         if isinstance(error, PeerError) and error.peer is connection.peer:
+            said = {"connection": connection.id, "peer": connection.peer, "error": error}
             if isinstance(error, HandshakeError):
                 counters.error_handshake += 1
-                log.info("connection %d from %s: %s", connection.id, connection.peer, error)
+                log.info("connection %(connection)d from %(peer)s: %(error)s", said)
             elif isinstance(error, FrameError):
                 counters.error_frame += 1
-                log.warning("connection %d from %s: %s", connection.id, connection.peer, error)
+                log.warning("connection %(connection)d from %(peer)s: %(error)s", said)
             elif isinstance(error, TooSlow):
                 counters.error_too_slow += 1
-                log.info("connection %d from %s: %s", connection.id, connection.peer, error)
-            return
-        counters.error_conversation += 1
-        log.error(
-            "connection %d from %s: the conversation %s failed",
-            connection.id,
-            connection.peer,
-            self.name,
-            exc_info=error,
-        )
+                log.info("connection %(connection)d from %(peer)s: %(error)s", said)
+            else:
+                return  # it broke; that is counted where it is seen
+        else:
+            counters.error_conversation += 1
+            log.error(
+                "connection %(connection)d from %(peer)s: the conversation %(conversation)s failed",
+                {"connection": connection.id, "peer": connection.peer, "conversation": self.name},
+                exc_info=error,
+            )
+        if self.observer is not None:
+            self.observer.failed(connection, error)
 
 
 def one_spelling(conversations: Sequence[Conversation]) -> Spelling:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,10 @@ from prise.transports.fd import adopt
 if TYPE_CHECKING:
     from prise.handover.received import Received
     from prise.handover.succession import Succession
+    from prise.observe.exposition import Reading
+    from prise.observe.metrics import Metrics
+    from prise.observe.observer import Observer
+    from prise.servers.supervisor import Supervisor
 
 log = logging.getLogger("prise")
 
@@ -51,13 +56,17 @@ class Serving:
         tls: Any,
         drain_time: float,
         handover: str | Succession | None = None,
+        metrics: AnyAddress | None = None,
+        observer: Observer | None = None,
     ) -> None:
         if isinstance(handover, str):
             from prise.handover.succession import Succession
 
             handover = Succession(handover)
         self.succession = handover
-        self.service = Service.of(conversation, framing=framing, model=model, limits=limits, layers=layers)
+        self.service = Service.of(
+            conversation, framing=framing, model=model, limits=limits, layers=layers, observer=observer
+        )
         if not isinstance(workers, int) or workers < 1:
             raise UsageError("workers must be a whole number from 1 on, not {workers!r}", workers=workers)
         self.workers = workers
@@ -69,6 +78,11 @@ class Serving:
         self.addresses: list[Address] = []
         self.work: Work | None = None
         self.board: Board | None = None
+        self.metrics: Metrics | None = None
+        if metrics is not None:
+            from prise.observe.metrics import Metrics
+
+            self.metrics = Metrics(Address.parse(metrics))
 
     @property
     def forks(self) -> bool:
@@ -88,11 +102,16 @@ class Serving:
             for address in self.where:
                 found = inheritance.listening_at(str(address)) if inheritance is not None else []
                 self.listeners += [self._adopted(address, each) for each in found] or self._bind(address)
+            if self.metrics is not None:
+                found = inheritance.listening_at(self.metrics.name) if inheritance is not None else []
+                self.metrics.bind(self.tls, [self._adopted(self.metrics.address, each) for each in found])
             self.addresses = [listening.address for listening in self.listeners]
             yield
         finally:
             _bound.discard(self)
             self.close_listeners()
+            if self.metrics is not None:
+                self.metrics.close(unlink=not self._others)
             if self.succession is not None:
                 private.discard(self.succession.fileno())
                 self.succession.close()
@@ -150,11 +169,9 @@ class Serving:
 
     def reload(self) -> None:
         """Reads certificates again; connections that exist are not touched. Raises UsageError, and then the old ones stay."""
-        for listening in self.listeners:
-            for factory in listening.layers:
-                again = getattr(factory, "reload", None)
-                if again is not None:
-                    again()
+        _reload(self.listeners)
+        if self.metrics is not None:
+            _reload(self.metrics.listeners)
 
     def try_to_reload(self) -> None:
         """The same where nobody takes an exception: it is logged."""
@@ -162,17 +179,47 @@ class Serving:
             self.reload()
             log.info("the certificates were read again")
         except (UsageError, OSError) as error:
-            log.error("the certificates could not be read again, the old ones stay: %s", error)
+            log.error("the certificates could not be read again, the old ones stay: %(error)s", {"error": error})
+
+    def _try_to_reload_metrics(self) -> None:
+        """In a supervisor, which serves nothing else."""
+        if self.metrics is not None:
+            try:
+                _reload(self.metrics.listeners)
+            except (UsageError, OSError):
+                pass  # the workers say why
 
     def close_others(self) -> None:
         """In a forked process: the listeners of other servers, which would accept, from our copy, long after they have ended."""
         for other in _bound - {self}:
             other.close_listeners()
+            if other.metrics is not None:
+                other.metrics.close()
 
     def prepare(self, control: Control) -> Work:
         """The work of a model that runs in this process."""
-        self.work = Work(self.service, self.listeners, control, inherited=self.take_over(control))
-        return self.work
+        work = self.work = Work(self.service, self.listeners, control, inherited=self.take_over(control))
+        self._answer_scrapers(control, lambda: work.board.sum() if work.board is not None else work.snapshot())
+        return work
+
+    def _answer_scrapers(
+        self, control: Control, counts: Callable[[], Counters], supervisor: Supervisor | None = None
+    ) -> None:
+        if self.metrics is None:
+            return
+        from prise.observe.reading import reading
+
+        def read() -> Reading:
+            processes = {"server": os.getpid()}
+            restarts = None
+            if supervisor is not None:
+                workers = sorted(supervisor.processes.items())
+                processes = {"supervisor": os.getpid(), **{f"worker-{number}": pid for number, pid in workers}}
+                restarts = supervisor.restarts
+            return reading(self.service, counts(), processes, control.draining, self.workers, restarts)
+
+        self.metrics.start(read)
+        control.metrics = self.metrics
 
     def run(self, control: Control, board: Board | None = None) -> Counters:
         """Runs the model, with its workers if there are several, until `control` ends it."""
@@ -206,7 +253,11 @@ class Serving:
         def on_turn() -> None:
             self._others = leave_listeners(control, self.listeners) or self._others
 
-        Supervisor(worker, self.workers, control, self.drain_time, self.close_listeners, on_turn).run()
+        supervisor = Supervisor(
+            worker, self.workers, control, self.drain_time, self.close_listeners, on_turn, self._try_to_reload_metrics
+        )
+        self._answer_scrapers(control, board.sum, supervisor)
+        supervisor.run()
         return final(board)
 
     @property
@@ -224,6 +275,15 @@ class Serving:
 
 _bound: set[Serving] = set()
 """The servers of this process that listen now."""
+
+
+def _reload(listeners: Sequence[Listening]) -> None:
+    """Has the layers that can do so read their files again."""
+    for listening in listeners:
+        for factory in listening.layers:
+            again = getattr(factory, "reload", None)
+            if again is not None:
+                again()
 
 
 def final(board: Board) -> Counters:

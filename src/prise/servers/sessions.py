@@ -124,6 +124,7 @@ class LoopedSessions:
             return
         self._sessions[sockaddr] = session
         self._server.connections[session] = key
+        service.opened(session)
         session.begin_with(data)
 
     def wait(self, session: Session) -> None:

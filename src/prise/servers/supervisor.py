@@ -40,7 +40,7 @@ class Supervisor:
     """body(number, control): what worker `number` runs; it returns when its control says so.
 
     drain_time: seconds for workers that are told to end by others. on_drain: called when the end begins. on_turn: called whenever
-    something has happened.
+    something has happened. on_reload: called when the workers are to read their certificates again.
     """
 
     def __init__(
@@ -51,10 +51,12 @@ class Supervisor:
         drain_time: float,
         on_drain: Callable[[], object],
         on_turn: Callable[[], object] = lambda: None,
+        on_reload: Callable[[], object] = lambda: None,
     ) -> None:
         self._body = body
         self._on_drain = on_drain
         self._on_turn = on_turn
+        self._on_reload = on_reload
         self._count = count
         self._control = control
         self._drain_time = drain_time
@@ -62,6 +64,12 @@ class Supervisor:
         self._delays: dict[int, float] = {}
         self._due: dict[int, float] = {}  # worker number -> when to start it again
         self._selector = selectors.DefaultSelector()
+        self.restarts = 0
+
+    @property
+    def processes(self) -> dict[int, int]:
+        """The workers that are there: number and process id."""
+        return {worker.number: worker.pid for worker in self._workers.values()}
 
     def run(self) -> None:
         """Returns when all workers have ended, after a drain or a cut."""
@@ -99,6 +107,7 @@ class Supervisor:
         """Has all workers read their certificates again."""
         for worker in self._workers.values():
             tell_to_reload(worker.pipe)
+        self._on_reload()
 
     def _start(self, number: int) -> None:
         self._due.pop(number, None)
@@ -119,7 +128,7 @@ class Supervisor:
             private.update((pipe, ended))
             pid = fork(body)
         except OSError as error:
-            log.error("cannot start worker %d: %s", number, error)
+            log.error("cannot start worker %(worker)d: %(error)s", {"worker": number, "error": error})
             for descriptor in pipes:
                 close_private(descriptor)
             self._due[number] = time.monotonic() + _LONGEST_DELAY
@@ -130,7 +139,8 @@ class Supervisor:
         self._selector.register(ended, selectors.EVENT_READ)
 
     def _wait(self, timeout: float | None) -> None:
-        for key, _ in self._selector.select(None if timeout is None else max(timeout, 0.0)):
+        timeout = self._control.longest_wait(None if timeout is None else max(timeout, 0.0))
+        for key, _ in self._selector.select(timeout):
             if key.fd in self._workers:
                 self._bury(self._workers.pop(key.fd))
             else:
@@ -149,10 +159,8 @@ class Supervisor:
         delay = 0.0 if now - worker.born > _HEALTHY else self._delays.get(worker.number, 0.0)
         self._delays[worker.number] = min(max(delay * 2, _FIRST_DELAY), _LONGEST_DELAY)
         self._due[worker.number] = now + delay
+        self.restarts += 1
         log.error(
-            "worker %d (process %d) ended with %s; a new one starts in %.1f s",
-            worker.number,
-            worker.pid,
-            how_ended(status),
-            delay,
+            "worker %(worker)d (process %(process)d) ended with %(status)s; a new one starts in %(delay).1f s",
+            {"worker": worker.number, "process": worker.pid, "status": how_ended(status), "delay": delay},
         )

@@ -50,6 +50,7 @@ class ThreadsModel(AcceptLoop):
     def _serve(self, connection: Connection) -> None:
         service = self.work.service
         error: BaseException | None = None
+        service.opened(connection)
         try:
             converse(service.conversation, service.spelling, connection, "threads")
         except SystemExit:
@@ -59,8 +60,11 @@ class ThreadsModel(AcceptLoop):
         try:
             service.ended(connection, error, connection._counters)
             connection.close()
+            service.closed(connection)
         except Exception:
-            logging.getLogger("prise").exception("connection %d: cannot close", connection.id)
+            logging.getLogger("prise").exception(
+                "connection %(connection)d: cannot close", {"connection": connection.id}
+            )
         finally:
             self._ended.append(connection)
             self.work.control.wake()

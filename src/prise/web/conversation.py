@@ -94,7 +94,10 @@ class Conversation:
         try:
             return quick(request)
         except Exception:
-            log.exception("the quick answer to %s %s failed", request.method, ascii(request.target))
+            log.exception(
+                "the quick answer to %(method)s %(target)s failed",
+                {"method": request.method, "target": ascii(request.target)},
+            )
             return None
 
     def _fields_of_now(self) -> bytes:
@@ -295,7 +298,9 @@ class _Answer:
     def _log_failure(self, error: Exception) -> None:
         request = self._request
         log.error(
-            "the answer to %s %s from %s failed", request.method, ascii(request.target), self._body.peer, exc_info=error
+            "the answer to %(method)s %(target)s from %(peer)s failed",
+            {"method": request.method, "target": ascii(request.target), "peer": self._body.peer},
+            exc_info=error,
         )
 
 

@@ -40,7 +40,7 @@ class Setting:
     addresses: where to listen; by default port 8088 of this machine alone, or the next free one. lan: on every interface
     instead, also for given addresses that are a port alone (":9000"). tls: a `prise.TLS`, for HTTPS. workers: processes that
     serve side by side. limits: what clients may take. log: closed at the end; None for none. open_browser: shows the first
-    page. say: is given the lines for the person who starts the server.
+    page. say: is given the lines for the person who starts the server. metrics: where Prometheus reads how it is going.
     """
 
     application: Application
@@ -54,6 +54,7 @@ class Setting:
     open_browser: bool = False
     say: Callable[[str], object] = print
     handover: Succession | None = None
+    metrics: str | None = None
 
 
 def run(setting: Setting) -> prise.Stats:
@@ -84,6 +85,7 @@ def run(setting: Setting) -> prise.Stats:
             tls=tls,
             drain_time=setting.drain_time,
             handover=setting.handover,
+            metrics=setting.metrics,
             ready=ready,
         )
     finally:

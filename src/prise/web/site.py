@@ -132,7 +132,10 @@ class Site:
             except PermissionError:
                 return _error(403)
             except OSError as error:  # out of descriptors or memory, a broken disk
-                log.error("the answer to %s %s failed: %s", method, ascii(request.target), error)
+                log.error(
+                    "the answer to %(method)s %(target)s failed: %(error)s",
+                    {"method": method, "target": ascii(request.target), "error": error},
+                )
                 return _error(503, ("Retry-After", "2"))
         if method == "OPTIONS":
             return Response(204, [("Allow", self.allow), *self.extra.preflight(request, self.allow)])
