@@ -231,6 +231,14 @@ def test_compression_when_both_want_it(model: Pair) -> None:
 # -- The handshake -----------------------------------------------------------------------------------------------------
 
 
+def test_the_address_of_a_server_has_its_path(pair: Pair) -> None:
+    """Clients are not let in anywhere else."""
+    with serve(pair, "ws:127.0.0.1:0/room?key=1") as server:
+        assert str(server.address) == f"ws://127.0.0.1:{server.address.port}/room?key=1"
+        with prise.connect(server.address, timeout=PATIENCE) as client:
+            assert client.ask("?path", timeout=PATIENCE) == "/room?key=1"
+
+
 def test_what_the_handshake_said(pair: Pair) -> None:
     with serve(pair, "ws,protocol=v2+v1:127.0.0.1:0") as server:
         port = server.address.port

@@ -3,6 +3,7 @@
 replies = prise.testing.play(form, ["Zoé", "FIN"])            a generator conversation, no I/O at all
 left, right = prise.testing.pair(framing="lines")             two connected Connections
 prise.connect("mem:room"), prise.listen(f, "mem:room")        clients and servers without the network
+prise.testing.faults.proxy(address, faults.Split(1))          a bad network in between
 prise.testing.conformance.CASES                               what every model must do, as callable checks
 prise.testing.FakeClock                                       time that moves when the test says so
 """

@@ -46,7 +46,8 @@ def resolve(address: Address, passive: bool) -> list[Endpoint]:
 def bind(address: Address, backlog: int) -> list[Listening]:
     listeners = tcp.bind(address, backlog)
     for listening in listeners:
-        listening.address = replace(listening.address, scheme=address.scheme)
+        # With the path of a WebSocket: the address is for clients, and elsewhere there is nothing.
+        listening.address = replace(listening.address, scheme=address.scheme, path=address.path)
     return listeners
 
 
