@@ -229,6 +229,17 @@ def test_a_unix_path_stays_and_is_removed_at_the_end(tmp_path: Path) -> None:
     assert not (tmp_path / "take").exists()
 
 
+def test_what_leads_to_it_stays_the_same(tmp_path: Path) -> None:
+    """A socket knows nothing of WebSocket and its path. `restart` compares the addresses."""
+    with (
+        serving(tmp_path, "coroutine", "asyncio", "ws://127.0.0.1:0/count") as run,
+        prise.connect(run.address) as client,
+    ):
+        client.ask("1", timeout=PATIENCE)
+        new = run.restart()
+        assert client.ask("1", timeout=PATIENCE) == f"2 {new}"
+
+
 def test_sigusr2_restarts(tmp_path: Path) -> None:
     with serving(tmp_path, "coroutine", "asyncio") as run, prise.connect(run.address) as client:
         client.ask("1", timeout=PATIENCE)

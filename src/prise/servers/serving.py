@@ -23,7 +23,7 @@ from prise.servers.control import Control
 from prise.servers.forking import private
 from prise.servers.service import Service
 from prise.servers.work import Work
-from prise.transports import Listening, bind, layers
+from prise.transports import Listening, bind, call, layers
 from prise.transports.base import OnceListening
 from prise.transports.datagrams import DatagramListening
 from prise.transports.fd import adopt
@@ -124,6 +124,7 @@ class Serving:
         except BaseException:
             received.close()
             raise
+        call(listening, address)
         listening.asked = address
         listening.layers = chosen
         return listening

@@ -10,6 +10,7 @@ entry in `prise.address.SCHEMES`.
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, cast
 
@@ -111,7 +112,14 @@ def bind(address: AddressLike, *, backlog: int = 1024, tls: Any = None) -> list[
     listeners = transport(where).bind(where, backlog)
     for listening in listeners:
         listening.layers = wrapped
+        call(listening, where)
     return listeners
+
+
+def call(listening: Listening, asked: Address) -> None:
+    """Says in its address what a socket knows nothing of, and no client gets through without: TLS, WebSocket and its path."""
+    if asked.scheme in ("tls", "ws", "wss"):
+        listening.address = replace(listening.address, scheme=asked.scheme, path=asked.path)
 
 
 def dial(address: AddressLike, *, timeout: float | None = 10.0) -> socket.socket:

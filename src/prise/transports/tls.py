@@ -9,7 +9,6 @@ Options: those of tcp, and `cert`, `key`, `ca`, `client-ca`, `name`, `alpn` (sev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from prise.address import Address
@@ -44,11 +43,7 @@ def resolve(address: Address, passive: bool) -> list[Endpoint]:
 
 
 def bind(address: Address, backlog: int) -> list[Listening]:
-    listeners = tcp.bind(address, backlog)
-    for listening in listeners:
-        # With the path of a WebSocket: the address is for clients, and elsewhere there is nothing.
-        listening.address = replace(listening.address, scheme=address.scheme, path=address.path)
-    return listeners
+    return tcp.bind(address, backlog)
 
 
 def connect(address: Address, endpoints: Sequence[Endpoint], deadline: Deadline) -> Steps:
