@@ -8,12 +8,15 @@ and as flame graphs (`results/flame-*.svg`).
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from benchmarks import flame, harness
 from benchmarks.flame import Stack
@@ -44,6 +47,7 @@ PROGRAM = Column("program", "in the program", "µs/message", derived=True)
 ADDS = Column("adds", "more than the one before", "µs/message", derived=True)
 TITLE = "Where the CPU time of a message goes, request-response (less is better)"
 SAMPLED = "Sampled stacks"
+BURSTS = 4  # a round: all servers wait side by side, and have the load in turns this short, so that all meet the same machine
 LONGEST, SHORTEST = 8.0, 2.0  # seconds of sampling
 
 KINDS = {"kernel": "bare", "interpreter": "platform", "prise": "prise"}
@@ -107,22 +111,28 @@ def entries() -> list[Entry]:
 
 def measure(rounds: int, seconds: float, only: list[str]) -> Budget:
     """Measures the ladder, then samples. only: parts of names of servers; C is measured anyway."""
+    busy = os.getloadavg()[0]
     wanted = [entry for entry in entries() if entry.wanted(only, C_LOOP)]
 
-    spent: dict[str, list[tuple[float, float]]] = {}  # (user, system) of each round, by the name of the server
+    spent: dict[str, list[tuple[float, float]]] = {}  # (user, system) of each burst, by the name of the server
+    burst = seconds / BURSTS
+    with contextlib.ExitStack() as running:
+        servers: dict[str, Server] = {}
 
-    def once(entry: Entry) -> dict[str, float]:
-        with harness.running(list(entry.command)) as server:
-            harness.warm_up(server)
-            with harness.load(server, LOAD, seconds) as generator:
+        def once(entry: Entry) -> dict[str, float]:
+            if entry.name not in servers:
+                servers[entry.name] = running.enter_context(harness.running(list(entry.command)))
+                harness.warm_up(servers[entry.name])
+            server = servers[entry.name]
+            with harness.load(server, LOAD, burst) as generator:
                 before, user, system = server.cpu(), *split(server)
                 answer = generator.run()
                 total = (server.cpu() - before) / answer["messages"] * 1e6
                 later = split(server)
-        spent.setdefault(entry.name, []).append((later[0] - user, later[1] - system))
-        return {"total": total}
+            spent.setdefault(entry.name, []).append((later[0] - user, later[1] - system))
+            return {"total": total}
 
-    rows = interleaved(wanted, rounds, once)
+        rows = interleaved(wanted, rounds * BURSTS, once)
     _add_shares(rows, spent)
     _add_differences(rows)
     graphs: dict[str, str] = {}
@@ -141,8 +151,9 @@ def measure(rounds: int, seconds: float, only: list[str]) -> Budget:
     method = {
         "load": str(LOAD),
         "seconds": seconds,
-        "rounds": rounds,
+        "rounds": f"{rounds}, each of {BURSTS} turns",
         "the kernel's share": "from the process's user and system time",
+        "others on the machine": f"a load average of {busy:.1f} at the beginning",
         "samples": f"py-spy, {flame.RATE} a second, on the load's CPU",
         **harness.pinning(),
     }
@@ -167,14 +178,15 @@ def _add_shares(rows: list[Row], spent: dict[str, list[tuple[float, float]]]) ->
 
 
 def _add_differences(rows: list[Row]) -> None:
+    """The median of the differences inside each turn, which swings less than the difference of the best."""
     by_name = {row.entry.name: row for row in rows}
     before: Row | None = None
     for row in rows:
         below = by_name.get(BELOW[row.entry.name]) if row.entry.name in BELOW else before
         before = row
-        mine, other = row.best(TOTAL), below.best(TOTAL) if below else None
-        if mine and other:
-            row.figures["adds"] = [mine - other]
+        if below and not (row.failure or below.failure):
+            pairs = zip(row.figures["total"], below.figures["total"], strict=True)
+            row.figures["adds"] = [median(mine - other for mine, other in pairs)]
 
 
 def file_name(server: str) -> str:

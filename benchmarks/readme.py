@@ -83,7 +83,9 @@ def tables(report: Report) -> str:
 def _table(report: Report, name: str, columns: list[Column]) -> str:
     head = ["server"]
     for column in columns:
-        head += [f"{column.heading}, {column.unit}", "spread", *(f"÷ {other}" for other in column.references)]
+        # What is derived from others has the spread that they have.
+        spread = () if column.derived else ("spread",)
+        head += [f"{column.heading}, {column.unit}", *spread, *(f"÷ {other}" for other in column.references)]
     lines = [f"*{name}:*", ""] if name else []
     lines += [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
     rows = [row for row in report.rows if any(row.best(column) for column in columns)]
@@ -98,9 +100,11 @@ def _table(report: Report, name: str, columns: list[Column]) -> str:
 def _cells(report: Report, row: Row, column: Column) -> list[str]:
     best = row.best(column)
     if not best:
-        return ["–"] * (2 + len(column.references))
+        return ["–"] * (2 - column.derived + len(column.references))
     figures = row.figures[column.key]
-    cells = [f"{best:,.{column.digits}f}", f"{(max(figures) - min(figures)) / best:.0%}"]
+    cells = [f"{best:,.{column.digits}f}"]
+    if not column.derived:
+        cells.append(f"{(max(figures) - min(figures)) / best:.0%}")
     for name in column.references:
         reference = report.best(name, column)
         cells.append(f"{best / reference:.2f}" if reference else "–")

@@ -470,6 +470,30 @@ def test_the_limit() -> None:
         assert close.code in (1009, 1002)
 
 
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536])
+def test_each_form_of_a_length_both_ways(length: int, step: int) -> None:
+    """§5.2: 7 bits, 16 or 64; alone and among others in one read, with a ping between them."""
+    message = random.Random(length).randbytes(length)
+    cases: list[tuple[Any, dict[str, Any]]] = [(open_server(), {}), (open_client(), {"mask": None})]
+    for layer, mask in cases:
+        (sent,) = frames_of(layer.send(message))
+        assert (sent.opcode, sent.data, sent.masked) == (BINARY, message, bool(mask))
+        one = frame(BINARY, message, **mask)
+        assert feed(layer, one, step) == [message]
+        assert feed(layer, one * 2 + frame(PING, b"?", **mask) + one, step) == [message] * 3
+        (pong,) = frames_of(layer.output())
+        assert (pong.opcode, pong.data) == (PONG, b"?")
+        assert not layer.pending
+
+
+def test_each_side_is_held_to_its_masking() -> None:
+    """§5.1: clients mask, servers do not."""
+    for layer, wrong in ((open_server(), frame(BINARY, b"x", mask=None)), (open_client(), frame(BINARY, b"x"))):
+        with pytest.raises(FrameError):
+            layer.receive(wrong)
+
+
 def test_good_messages_before_a_bad_one_are_delivered() -> None:
     layer = open_server()
     assert layer.receive(frame(TEXT, b"good") + frame(3)) == [b"good"]

@@ -232,7 +232,8 @@ class Connection(PostingConnection):
             self._eof = True
             # Half a message means something to the framing (to lines, a last one) only if the peer itself ended there.
             messages = [] if self._gone or self._input_ended else self._end()
-        self._take(messages)
+        self._counters.messages_received += len(messages)
+        self._inbox.extend(messages)
         if pipeline.layered:
             self._layers_moved()
 
@@ -340,6 +341,9 @@ class Connection(PostingConnection):
 
     def _send_all(self, messages: list[bytes]) -> None:
         """Sends several encoded messages, in one piece where no layer keeps their boundaries."""
+        if len(messages) == 1:  # the usual case
+            self._send_bytes(messages[0], 1)
+            return
         if not self._pipeline.keeps_messages:
             self._send_bytes(b"".join(messages), len(messages))
             return
@@ -347,11 +351,11 @@ class Connection(PostingConnection):
             self._send_bytes(message, 1)
 
     def _send_bytes(self, data: bytes, messages: int) -> None:
-        self._refuse_if_closed("send")
+        if self._sent_eof:  # as it is once the connection is closed
+            self._refuse_if_closed("send")
+            raise UsageError("the sending side is closed already", operation="send", **self._ends)
         if not self._ready:
             self.handshake()
-        if self._sent_eof:
-            raise UsageError("the sending side is closed already", operation="send", **self._ends)
         with self._write_lock:
             if self._posted or self._unsent or self._pipeline.layered:
                 data = self._unsent + self._wire([*self._take_posted(), data])

@@ -156,8 +156,12 @@ def _step_through(generator: Generator[Any, Any, Any], skin: BridgedGeneratorCon
             return stop.value
         try:
             if reply is not None:
-                skin.say(connection.encode(reply))
-            if not connection._inbox:
+                data = connection._pipeline.encode(reply)
+                if connection._inbox or skin.outbox:
+                    skin.say(data)
+                else:  # the usual case: there is nothing that it could be sent together with
+                    connection._send_bytes(data, 1)
+            if skin.outbox and not connection._inbox:
                 skin.flush()
             message = connection._next()
         except ConnectionLost:

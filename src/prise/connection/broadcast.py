@@ -15,10 +15,14 @@ def broadcast(connections: Iterable[BaseConnection], message: Any) -> int:
     """
     encoded: dict[int, bytes] = {}  # by identity: equal framings are rare, and comparing them costs more than encoding
     taken = 0
+    encoding: object = None  # of the connection before: mostly all have the same
+    data = b""
     for connection in list(connections):  # a copy: conversations may come and go meanwhile; and it keeps the keys alive
-        key = id(connection.encoding)
-        data = encoded.get(key)
-        if data is None:
-            data = encoded[key] = connection.encode(message)
+        if (other := connection.encoding) is not encoding:
+            encoding = other
+            known = encoded.get(id(other))
+            if known is None:
+                known = encoded[id(other)] = connection.encode(message)
+            data = known
         taken += connection.post_encoded(data)
     return taken

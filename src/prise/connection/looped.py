@@ -146,12 +146,12 @@ class LoopedConnection(LoopedEnding):
             finally:
                 self._in_turn = False
         elif self._out and not self._state and not self._blocked:
-            self._active = self._time()
+            self._active = self._loop.now
             self._flush()  # the usual case, something that was posted
             if not self._blocked and not self._state:
                 return
         if self._out and not self._blocked:
-            self._active = self._time()
+            self._active = self._loop.now
             self._flush()
         self._settle()
 

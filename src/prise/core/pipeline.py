@@ -64,6 +64,7 @@ class Chooser(Protocol):
 class Pipeline:
     """feed: like `Decoder.feed`; encode: like `Framing.encode`; decoder: its `more`, `pending`, `end` are for reading.
 
+    keeps_messages: True when the carrier or a layer keeps the boundaries of messages.
     framing: the one in use; connections that share it may share encoded messages. conversation: what a Chooser chose, else
     None; limits: those that go with it, if it has its own. layered: there are layers, so `begin`, `ready`, `wrap`, `output`
     and `end_output` have something to do. ending: why our side will end, which `end_output` tells the layers.
@@ -81,6 +82,7 @@ class Pipeline:
         "ending",
         "feed",
         "framing",
+        "keeps_messages",
         "layered",
         "layers",
         "limits",
@@ -119,6 +121,7 @@ class Pipeline:
 
     def _assemble(self, framing: Framing) -> None:
         in_messages = any(layer.keeps_messages for layer in self.layers)
+        self.keeps_messages = self._packets or in_messages
         limit = self._limit
         if self.keeps_messages:
             from prise.framing.packets import LONGEST_PACKET, packets
@@ -133,11 +136,6 @@ class Pipeline:
         if self.layered:
             self.decoder = Layered(self, self.decoder, in_messages)
         self.feed = self.decoder.feed
-
-    @property
-    def keeps_messages(self) -> bool:
-        """True when the carrier or a layer keeps the boundaries of messages."""
-        return self._packets or any(layer.keeps_messages for layer in self.layers)
 
     @property
     def ready(self) -> bool:
@@ -252,7 +250,7 @@ class Pipeline:
             for layer in reversed(self.layers):
                 data = layer.send(data)
             return data
-        in_messages = any(layer.keeps_messages for layer in self.layers)
+        in_messages = self.keeps_messages
         outgoing: Sequence[bytes] = messages
         for layer in reversed(self.layers):
             if not in_messages and len(outgoing) > 1:

@@ -4,6 +4,8 @@ The rules of the handshake and of the frames are those of the package `websocket
 is what makes a WebSocket look like every other connection:
 
 - A message is a message: fragments are put together up to the limit, text must be UTF-8.
+- Frames that are whole, short and not compressed are taken apart and made here (`_take_plain`, `send`): the package's way,
+  which is that of all others, costs several times as much.
 - The peer's Close is the end of its input. Our own Close answers it when the conversation has nothing more to say, not at
   once (§5.5.1 allows it), so that a late answer still reaches those who wait for it, as prise does.
 
@@ -32,7 +34,7 @@ from prise.layers.base import Ends, Layer
 
 try:
     from websockets.exceptions import InvalidMessage, PayloadTooBig
-    from websockets.frames import Close, CloseCode, Frame, Opcode
+    from websockets.frames import Close, CloseCode, Frame, Opcode, apply_mask  # type: ignore[attr-defined]
     from websockets.http11 import Request, Response
     from websockets.protocol import OPEN, Protocol, Side
 except ImportError:
@@ -118,6 +120,8 @@ class WebSocketLayer(Layer):
         self._message = bytearray()  # of fragments; bound: the longest message
         self._check: Callable[..., str] | None = None  # of fragments: decodes them, if they are text
         self._fragmented = False
+        self._plain = False  # nothing was agreed on that changes the frames
+        self._longest = 0
         self._rest = bytearray()  # the beginning of a frame, as it came; bound: a frame of the longest message
         self._answer: bytes = b""  # our half of the closing handshake, until the conversation is over
         self._ending = False
@@ -125,6 +129,7 @@ class WebSocketLayer(Layer):
 
     def begin(self, ends: Ends) -> None:
         self._opcode = Opcode.TEXT if ends.text else Opcode.BINARY
+        self._longest = ends.limit
         self._protocol = self._make(ends.limit)
 
     def _make(self, limit: int) -> Protocol:
@@ -148,6 +153,7 @@ class WebSocketLayer(Layer):
         """Goes on behind the handshake of another process. Raises TypeError, ValueError, KeyError for facts of another shape."""
         headers = tuple((str(name), str(value)) for name, value in facts["headers"])
         self._opcode = Opcode.TEXT if ends.text else Opcode.BINARY
+        self._longest = ends.limit
         side = Side.CLIENT if self._client else Side.SERVER
         self._protocol = Protocol(side, state=OPEN, max_size=ends.limit, logger=SILENT)
         self._set_up(WebSocketInfo(**{**facts, "headers": headers}))
@@ -173,8 +179,13 @@ class WebSocketLayer(Layer):
             if not data:
                 return []
         protocol = self._protocol
-        protocol.receive_data(data)
         messages: list[bytes] = []
+        if self._plain and not (self._rest or self._fragmented) and protocol.state is OPEN:
+            taken = self._take_plain(data, messages)
+            if taken == len(data):
+                return messages
+            data = data[taken:]
+        protocol.receive_data(data)
         self._rest += data
         try:
             for frame in protocol.events_received():
@@ -197,6 +208,40 @@ class WebSocketLayer(Layer):
                 raise self._failure
             self.error = self._failure
         return messages
+
+    def _take_plain(self, data: bytes, messages: list[bytes]) -> int:
+        """Takes the messages of one frame each at the beginning of this; returns how many bytes they were.
+
+        It stops, between two frames, before anything else: control frames, fragments, frames of 64 KiB or that are not whole,
+        faults. The package, which also stands between two frames, goes on from there.
+        """
+        at, end = 0, len(data)
+        while end - at > 1:
+            opcode, length = data[at], data[at + 1]
+            if not self._client:
+                length -= 128  # §5.1: a client masks
+            body = at + 2
+            if length == 126 and end - at > 3:
+                length = data[at + 2] << 8 | data[at + 3]
+                body += 2
+            elif not 0 <= length < 126:
+                break
+            if not self._client:
+                body += 4
+            stop = body + length
+            if stop > end or length > self._longest or not 0x81 <= opcode <= 0x82:
+                break
+            message = data[body:stop]
+            if not self._client:
+                message = apply_mask(message, data[body - 4 : body])
+            if opcode == 0x81:
+                try:
+                    str(message, "utf-8")
+                except UnicodeDecodeError:
+                    break
+            messages.append(message)
+            at = stop
+        return at
 
     def _take(self, frame: Frame, messages: list[bytes]) -> None:
         """One whole frame. Raises UnicodeDecodeError."""
@@ -293,6 +338,7 @@ class WebSocketLayer(Layer):
     def _set_up(self, info: WebSocketInfo) -> None:
         self.info = info
         self.ready = True
+        self._plain = not self._protocol.extensions
         self.pending = False
         self._say()
         self._out += self._kept
@@ -309,6 +355,10 @@ class WebSocketLayer(Layer):
     def send(self, data: bytes) -> bytes:
         if self._ending or (self._failure is not None and not self.ready):
             return b""  # our Close is on its way, and nothing may follow it
+        size = len(data)
+        if self._plain and size < 1 << 16 and not self._client:
+            opcode = 0x80 | self._opcode
+            return (bytes((opcode, size)) if size < 126 else bytes((opcode, 126, size >> 8, size & 255))) + data
         frame = Frame(self._opcode, data).serialize(mask=self._client, extensions=self._protocol.extensions)
         if self.ready:
             return frame

@@ -66,6 +66,7 @@ class AsyncioLoop(PollingLoop):
 
     def _turn(self) -> None:
         again = self._again
+        self.now = self.time()
         try:
             for _each in range(len(again)):
                 again.popleft().on_again()

@@ -34,12 +34,13 @@ class Handler(Protocol):
 class Loop(ABC):
     """The part that both loops share: deadlines, and knowing the owner thread.
 
-    time: the clock, seconds, monotonic; an attribute so that calling it costs one lookup. now: what it said when the events
-    that are being served were found; near enough for whoever only notes that something happened.
+    time: the clock, seconds, monotonic; an attribute, like `again`, so that calling it costs one lookup. now: what it said
+    when the events that are being served were found; near enough for whoever only notes that something happened.
     lock: held for a few instructions over what other threads write. Each loop has its own, so that none is forked held.
     """
 
     time: Callable[[], float]
+    again: Callable[[Handler], None]
     now: float = 0.0
     wakes_tasks = False
     """True where a coroutine is run by asyncio, False where the connection steps it itself."""
@@ -51,9 +52,6 @@ class Loop(ABC):
 
     @abstractmethod
     def watch(self, handler: Handler, reading: bool, writing: bool) -> None: ...
-
-    @abstractmethod
-    def again(self, handler: Handler) -> None: ...
 
     @abstractmethod
     def at(self, handler: Handler, when: float) -> None: ...

@@ -56,12 +56,10 @@ class SelectLoop(PollingLoop):
         super().__init__()
         self.time = time.monotonic
         self._again: deque[Handler] = deque()
+        self.again = self._again.append
         self._calls: deque[Callable[[], None]] = deque()
         self._waker = _Waker(self._run_calls)
         self.watch(self._waker, True, False)
-
-    def again(self, handler: Handler) -> None:
-        self._again.append(handler)
 
     def at(self, handler: Handler, when: float) -> None:
         self.deadlines.schedule(handler, when)
