@@ -13,11 +13,14 @@ pip    = $(python) -m pip --disable-pip-version-check --quiet
 lock   = $(python) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
          --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
+types_of_tests = $(python) -m mypy --cache-dir .mypy_cache/tests --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls \
+                 --allow-any-generics --no-warn-return-any
+
 unexport PYTHONDONTWRITEBYTECODE  # what is compiled is kept: the tests start hundreds of processes
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lint format test-all test-others torture fuzz bench docs dist test-dist lock locale clean
+.PHONY: help setup run test check lint format test-all test-others torture fuzz bench docs dist test-dist lock reference locale clean
 
 help:  ## this list
 	@echo "Goals (make GOAL):"
@@ -37,8 +40,8 @@ lint: $(VENV)/.ready-dev  ## format, lint and types only
 	@$(python) -m ruff format --check .
 	@$(python) -m ruff check .
 	@$(python) -m mypy
-	@$(python) -m mypy --cache-dir .mypy_cache/tests --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls \
-		--allow-any-generics --no-warn-return-any tests torture scripts/*.py packaging/*.py
+	@$(types_of_tests) tests scripts/*.py packaging/*.py
+	@MYPYPATH=tests:torture $(types_of_tests) torture
 
 format: $(VENV)/.ready-dev  ## rewrites the code in the project's format, and what lint can mend by itself
 	@$(python) -m ruff check --fix --quiet . || true
@@ -57,6 +60,7 @@ fuzz: $(VENV)/.ready-run  ## fuzzes every parser of network bytes; ARGS="--secon
 
 bench: $(VENV)/.ready-run  ## measures prise beside its peers, and writes benchmarks/README.md; make bench-echo: one part
 	@$(python) -m benchmarks $(ARGS)
+	@$(python) scripts/figures.py
 
 bench-%: $(VENV)/.ready-run
 	@$(python) -m benchmarks $* $(ARGS)
@@ -77,6 +81,10 @@ lock: $(VENV)/.ready-dev  ## recreates all locked requirements; UPGRADE=1 takes 
 	@$(lock) -o fuzz/requirements.txt fuzz/requirements.in -c requirements/dev.txt
 	@$(lock) -o benchmarks/requirements.txt benchmarks/requirements.in -c requirements/dev.txt
 	@$(python) scripts/licences.py
+
+reference: $(VENV)/.ready-dev  ## renews what the documentation says of the command's options and of the figures
+	@$(python) scripts/reference.py
+	@$(python) scripts/figures.py
 
 locale: $(VENV)/.ready-dev  ## brings the translations up to date and names what is not translated yet
 	@$(python) scripts/catalogue.py

@@ -913,3 +913,17 @@ async def test_a_house_that_could_not_be_left_goes_on_with_the_store_that_it_has
     await chat.house.resume()
     await ada.says("still here")
     assert chat.stored() == ["still here"]
+
+
+def test_a_room_forgets_what_is_old_wherever_it_stands() -> None:
+    """A clock that was wrong for a while leaves stamps that are in no order."""
+    room = Room("salon")
+    stamps = (10.0, 9_000.0, 20.0, 30.0)
+    room.take(
+        [Message("salon", at, "ann", "1", f"at {at:g}", number=n) for n, at in enumerate(stamps, 1)], lambda _: None
+    )
+    room.forget(25.0, 100)
+    assert [message.at for message in room.recent] == [9_000.0, 30.0]
+    assert [message.number for message in room.behind(2) or []] == [4]
+    room.forget(0.0, 1)
+    assert [message.number for message in room.recent] == [4]

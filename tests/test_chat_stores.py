@@ -350,3 +350,35 @@ def test_any_text_comes_back_as_it_was(world: World) -> None:
             round_trip()
         finally:
             runner.run(store.stop())
+
+
+def test_what_was_missed_in_private_goes_by_the_order_in_which_it_was_stored_not_by_the_clock(world: World) -> None:
+    async def main() -> None:
+        async with world.open() as (store, house):
+            log, other = "@id-Ann,id-Bob", "@id-Ann,id-Eve"
+            seen = said("the last that Ann sees")
+            late = replace(said("the clock was put back", room=other), at=seen.at - 3600)
+            first, _not_seen, last, *rest = await say(
+                *(store, house, said("seen", room=log), said("not seen", room=log), seen, late),
+                *(
+                    said("one more", room=other),
+                    said("nobody's business", room="@id-Bob,id-Eve"),
+                    said("too", room=log),
+                ),
+            )
+            assert await store.missed("id-Ann", {"salon": last.number, log: first.number}) == {
+                log: first.number,
+                other: rest[0].number - 1,
+            }
+            # What she does not name, but is older than what she has seen, she has seen as well.
+            assert await store.missed("id-Ann", {"salon": last.number}) == {
+                log: rest[3].number - 1,
+                other: rest[0].number - 1,
+            }
+            assert await store.missed("id-Ann", {"salon": 0}) == {
+                log: first.number - 1,
+                other: rest[0].number - 1,
+            }, "who has seen nothing has missed all"
+            assert await store.missed("id-A", {}) == {}
+
+    asyncio.run(main())

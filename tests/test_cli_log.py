@@ -142,6 +142,17 @@ def test_serve_logs_json_and_nothing_else(tmp_path: Path) -> None:
         assert server.err.rest() == []
 
 
+def test_verbose_says_who_comes_and_goes() -> None:
+    with Running("serve", "echo", "--on", "127.0.0.1:0", "--verbose", "--log", "json") as server:
+        port = int(next_record(server)["addresses"].rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+            came = next_record(server)
+            assert (came["level"], came["peer"]) == ("debug", "127.0.0.1:%d" % sock.getsockname()[1])
+        assert next_record(server)["message"] == f"connection {came['connection']} is closed"
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+
+
 def test_relay_logs_json_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "metrics"
 

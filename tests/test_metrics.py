@@ -73,7 +73,7 @@ def test_both_formats_say_the_same_and_the_parsers_of_prometheus_read_them() -> 
     def told(found: Any) -> set[str]:
         return {sample.name for family in found for sample in family.samples}
 
-    modern = list(openmetrics_families(openmetrics))  # type: ignore[no-untyped-call]
+    modern = list(openmetrics_families(openmetrics))
     assert told(families(plain)) == told(modern)
     kinds = {family.name: (family.type, family.documentation) for family in modern}
     assert kinds["prise"][0] == "info"

@@ -51,6 +51,12 @@ def recorded(path: Path, *talks: tuple[bytes, ...]) -> Recording:
 # The file
 
 
+def test_a_recording_is_for_its_owner_alone(tmp_path):
+    """Passwords go over connections."""
+    with RecordingWriter(str(tmp_path / "talk.rec")):
+        assert (tmp_path / "talk.rec").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_recording_is_lines_of_json(tmp_path):
     recorded(tmp_path / "r", (b"hello\n",))
     header, joined, *events = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]

@@ -8,7 +8,7 @@ import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import real_servers.base
 import tls_support
@@ -16,6 +16,8 @@ from real_servers.base import RealServer
 
 if TYPE_CHECKING:
     from pages.runner import Page
+
+Server = TypeVar("Server", bound=RealServer)
 
 USER, PASSWORD = "ada", "pw"
 NETRC = "".join(
@@ -32,7 +34,7 @@ NETRC = "".join(
 
 
 @contextlib.contextmanager
-def host(page: Page, server: RealServer, *ports: int) -> Iterator[RealServer]:
+def host(page: Page, server: Server, *ports: int) -> Iterator[Server]:
     """Runs a server on these ports, in the order in which it asks for them, and makes everybody here trust its certificate."""
     from pages.runner import NAMES
 

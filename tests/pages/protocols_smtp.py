@@ -21,7 +21,7 @@ def prepare(page: Page) -> Iterator[dict[str, Any]]:
     with host(page, Dovecot(), 143, 993, 110, 995) as dovecot:
         for user in ("ada", "ben"):
             dovecot.deliver(user, mail())
-        with host(page, exim.Exim(dovecot), 25, 465):  # type: ignore[arg-type]
+        with host(page, exim.Exim(dovecot), 25, 465):
             (page.folder / "drafts").mkdir()
             for place in ("letter.eml", "drafts/one.eml", "drafts/two.eml"):
                 (page.folder / place).write_bytes(mail().replace(b"To: ada", b"To: ben"))

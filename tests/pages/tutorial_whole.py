@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from pages.runner import Page
 
 
-@contextlib.contextmanager
-def prepare(page: Page) -> Iterator[None]:
-    programs = page.folder / ".opt/salon/venv/bin"
+def installed(page: Page, name: str) -> None:
+    """Lets /opt/NAME/venv/bin/prise be the program under test, in the mounts of this page alone: see runner.own_network."""
+    programs = page.folder / ".opt" / name / "venv/bin"
     programs.mkdir(parents=True)
     (programs / "prise").symlink_to(Path(sys.executable).parent / "prise")
-    # In the mounts of this page alone: see runner.own_network.
     subprocess.run(["mount", "--bind", str(page.folder / ".opt"), "/opt"], check=True)
+
+
+@contextlib.contextmanager
+def prepare(page: Page) -> Iterator[None]:
+    installed(page, "salon")
     yield

@@ -117,8 +117,12 @@ class Room:
 
     def forget(self, before: float, most: int) -> None:
         """Forgets what was said before that time, and all but the last messages."""
-        while self.recent and (self.recent[0].at < before or len(self.recent) > most):
+        while len(self.recent) > most:
             self.recent.popleft()
+        if any(message.at < before for message in self.recent):  # anywhere: the clock may have been put back meanwhile
+            kept = [message for message in self.recent if message.at >= before]
+            self.recent.clear()
+            self.recent.extend(kept)
 
     def behind(self, number: int) -> list[Message] | None:
         """The messages behind this number, if all of them are still remembered here."""

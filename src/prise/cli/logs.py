@@ -8,9 +8,13 @@ from typing import Any
 
 import click
 
+from prise import BaseConnection
 from prise.cli import parameters
 from prise.cli.outcome import say
 from prise.locale import translate as _
+from prise.observe import Observer
+
+_log = logging.getLogger("prise")
 
 FORMS = ("text", "json")
 
@@ -55,6 +59,17 @@ def log_to_stderr(level: int, form: str = "text") -> None:
     logger.addHandler(handler)
     logger.setLevel(level)
     logger.propagate = False
+
+
+class Comings(Observer):
+    """Logs each connection that comes and goes, for `--verbose`."""
+
+    def opened(self, connection: BaseConnection) -> None:
+        told = {"connection": connection.id, "peer": connection.peer, "local": connection.local}
+        _log.debug("connection %(connection)d from %(peer)s to %(local)s", told)
+
+    def closed(self, connection: BaseConnection) -> None:
+        _log.debug("connection %(connection)d is closed", {"connection": connection.id})
 
 
 class _Said(logging.Handler):

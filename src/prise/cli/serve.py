@@ -107,7 +107,7 @@ LIMITS: dict[str, str] = {
 @click.option("--reload", is_flag=True, help=_("Start again whenever the code of the conversation changes."))
 @click.option("--json", "as_json", is_flag=True, help=_("Print events on stdout, one JSON value per line."))
 @click.option("--quiet", "-q", is_flag=True, help=_("Say nothing but errors."))
-@click.option("--verbose", "-v", is_flag=True, help=_("Say more."))
+@click.option("--verbose", "-v", is_flag=True, help=_("Say a line for each connection that comes and goes."))
 @click.pass_context
 def command(
     context: click.Context,
@@ -153,6 +153,7 @@ def command(
         "drain_time": drain,
         "handover": succession,
         "metrics": metrics,
+        "observer": logs.Comings() if verbose else None,
     }
 
     def serve() -> int:

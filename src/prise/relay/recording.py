@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ class RecordingWriter(Closing):
     """
 
     def __init__(self, path: str, details: Mapping[str, Any] | None = None) -> None:
-        self._file: IO[bytes] = open(path, "xb", buffering=0)  # noqa: SIM115 - closed by `close`
+        # For its owner alone: passwords go over connections.
+        self._file: IO[bytes] = open(path, "xb", buffering=0, opener=_private)  # noqa: SIM115 - closed by `close`
         when = datetime.now(UTC).isoformat(timespec="seconds")
         self._write({"prise": "recording", "version": VERSION, "when": when, **(details or {})})
 
@@ -182,3 +184,7 @@ class Recorder(Tap):
 
     def _now(self) -> float:
         return time.monotonic() - self._start
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

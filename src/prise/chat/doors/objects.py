@@ -123,24 +123,15 @@ class ObjectSession(Session):
 
     async def bring_private(self) -> None:
         """Sends the private messages that were missed: those behind the numbers that the program knows, and those of
-        conversations that it does not know and that are newer than all it has seen."""
-        store, behind = self._house.store, self.behind
-        rooms = self._house.rooms
-        seen = [
-            message.at
-            for key, number in behind.items()
-            if key in rooms and number
-            for message in await store.read(rooms[key].name, after=number - 1 or -1, count=1)
-        ]
+        conversations that it does not know and that were stored after all it has seen."""
+        store, rooms = self._house.store, self._house.rooms
+        seen = {rooms[key].name if key in rooms else key: number for key, number in self.behind.items()}
         sent: dict[str, int] = {}
-        for log in await store.private(self.person.id):
-            if log in behind:
-                page = await store.read(log, after=behind[log] or -1, count=MOST_HISTORY)
-            else:
-                page = [each for each in await store.read(log) if seen and each.at > max(seen)]
-            for message in page:
-                await self._connection.send(shapes.dumped("message", shapes.message(message)))
-                sent[log] = message.number
+        for log, number in (await store.missed(self.person.id, seen)).items():
+            while page := await store.read(log, after=number or -1, count=MOST_HISTORY):
+                for message in page:
+                    await self._connection.send(shapes.dumped("message", shapes.message(message)))
+                number = sent[log] = page[-1].number
         held, self._held = self._held or [], None
         for events in held:
             fresh = tuple(e for e in events if isinstance(e, Message) and e.number > sent.get(e.room, 0))

@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -274,7 +274,22 @@ class Archive:
             "select room, max(number) from messages where room > '@' and room < 'A' and instr(room, ?) group by room",
             (person,),
         )
-        return {room: number for room, number in rows if person in room.removeprefix("@").split(",")}
+        return {room: number for room, number in rows if _is_of(room, person)}
+
+    async def missed(self, person: str, seen: Mapping[str, int]) -> dict[str, int]:
+        """See `Store.missed`."""
+        newest = 0  # by the order in which they were stored: the clock may have been put back meanwhile
+        for room, number in seen.items():
+            for (row,) in await self._ask(
+                "select id from messages where room = ? and number <= ? order by number desc limit 1", (room, number)
+            ):
+                newest = max(newest, row)
+        rows = await self._ask(
+            "select room, min(number) - 1 from messages where room > '@' and room < 'A' and instr(room, ?) and id > ? "
+            "group by room",
+            (person, newest),
+        )
+        return {room: number for room, number in (*rows, *seen.items()) if room[:1] == "@" and _is_of(room, person)}
 
     async def _ask(self, question: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
         import asyncio
@@ -435,6 +450,11 @@ _INSERT = (
     "insert into messages (room, number, at, author, by, text, kind, recipient, reference, details) "
     "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+
+
+def _is_of(log: str, person: str) -> bool:
+    """Whether a private log is one of this person."""
+    return person in log.removeprefix("@").split(",")
 
 
 def _row(message: Message) -> tuple[Any, ...]:

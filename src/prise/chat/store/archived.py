@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prise.chat.events import Message
 from prise.chat.store.archive import Archive
@@ -24,6 +24,9 @@ class ArchivedStore(Store):
 
     async def private(self, person: str) -> dict[str, int]:
         return await self._archive.private(person)
+
+    async def missed(self, person: str, seen: Mapping[str, int]) -> dict[str, int]:
+        return await self._archive.missed(person, seen)
 
     async def search(self, words: str, rooms: Sequence[str], count: int = 100) -> list[Message]:
         return await self._archive.search(words, rooms, count)

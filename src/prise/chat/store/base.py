@@ -89,6 +89,14 @@ class Store(ABC):
         """The private logs ("@ID,ID") that the person of this id shares, and the number of the last message of each."""
 
     @abstractmethod
+    async def missed(self, person: str, seen: Mapping[str, int]) -> dict[str, int]:
+        """The private logs in which this person may have missed something, and the number behind which that begins.
+
+        seen: logs of any kind, and the last number seen of each. Those are gone on with; of others counts what was stored
+        after all that was seen, which is all of it where nothing was.
+        """
+
+    @abstractmethod
     async def search(self, words: str, rooms: Sequence[str], count: int = 100) -> list[Message]:
         """Messages of these rooms that have all these words, newest first. Words are plain text."""
 
