@@ -147,7 +147,7 @@ def test_verbose_says_who_comes_and_goes() -> None:
         port = int(next_record(server)["addresses"].rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             came = next_record(server)
-            assert (came["level"], came["peer"]) == ("debug", "127.0.0.1:%d" % sock.getsockname()[1])
+            assert (came["level"], came["peer"]) == ("debug", f"127.0.0.1:{sock.getsockname()[1]}")
         assert next_record(server)["message"] == f"connection {came['connection']} is closed"
         server.signal(signal.SIGTERM)
         assert server.wait() == 0

@@ -20,12 +20,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 
 from prise.closing import Closing
 from prise.errors import UsageError
@@ -126,7 +127,7 @@ class Recording:
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            value = json.loads(line)
+            value = json.loads(line, parse_constant=_no_number)
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
@@ -143,19 +144,26 @@ class Recording:
                 if "data" in value
                 else base64.b64decode(value.get("b64", ""), validate=True)
             )
+            t, client, server = float(value["t"]), value.get("client"), value.get("server")
+            if not math.isfinite(t) or not isinstance(client, str | None) or not isinstance(server, str | None):
+                raise ValueError("t, client or server")
             return Event(
-                float(value["t"]),
+                t,
                 int(value["c"]),
                 cast("Side | None", side),
                 data,
                 value.get("end") is True,
                 value.get("reset") is True,
-                value.get("client"),
-                value.get("server"),
+                client,
+                server,
                 number,
             )
-        except (KeyError, TypeError, ValueError, binascii.Error):
+        except (KeyError, TypeError, ValueError, OverflowError, binascii.Error):
             raise UsageError(NOT_ONE, path=self.path, line=number, cause="it is not an event") from None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity, which Python's json takes and JSON does not have
 
 
 class Recorder(Tap):
