@@ -29,16 +29,14 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#define PROGRAM "chat_load"
+#include "load_common.h"
 
 enum { MAX_CLIENTS = 20000, MAX_MESSAGES = 1 << 20, MAX_SIZE = 1 << 15, EVENTS = 256, READ = 1 << 18 };
 enum { PER_ADDRESS = 500 }; /* connections from each of 127.0.0.1, 127.0.0.2, ... */
@@ -82,31 +80,10 @@ static double last;
 static char *waiting; /* what the speaker could not write yet */
 static size_t waiting_size;
 
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "chat_load: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    exit(1);
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
 static double used(void) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static void *memory(size_t bytes) {
-    void *space = calloc(bytes, 1);
-    if (!space) fail("out of memory");
-    return space;
 }
 
 static void watch(struct client *c, int how, uint32_t events) {

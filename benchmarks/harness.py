@@ -69,7 +69,8 @@ def compiled(name: str, *options: str) -> str:
     options: of the compiler; with others it is another program.
     """
     source, program = FOLDER / f"{name}.c", BUILD / "".join((name, *options))
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+    newest = max(each.stat().st_mtime for each in (source, FOLDER / "load_common.h"))
+    if not program.exists() or program.stat().st_mtime < newest:
         BUILD.mkdir(exist_ok=True)
         programs.require("cc")
         subprocess.run(["cc", "-O2", "-o", program, source, *options], check=True)

@@ -26,15 +26,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#define PROGRAM "load"
+#include "load_common.h"
 #ifdef TLS
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -72,34 +70,6 @@ static uint64_t line_size, depth, variety = LINES;
 static int nap; /* milliseconds to sleep until there are events: 0, or as long as PATIENCE */
 static struct client *clients, *sender; /* the one that sends, in a fanout */
 static int poller;
-
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "load: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    exit(1);
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static long number(const char *text, long low, long high) {
-    char *end;
-    long value = strtol(text, &end, 10);
-    if (*end || value < low || value > high) fail("%s is not a number from %ld to %ld", text, low, high);
-    return value;
-}
-
-static void *memory(uint64_t size) {
-    void *space = calloc(size, 1);
-    if (!space) fail("out of memory");
-    return space;
-}
 
 /* The frame header of a text message, RFC 6455 section 5.2. Returns its size. */
 static int frame_header(unsigned char *at, uint64_t length, const unsigned char *mask) {

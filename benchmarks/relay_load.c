@@ -18,15 +18,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#define PROGRAM "relay_load"
+#include "load_common.h"
 
 enum { MAX_CONNECTIONS = 1000, MAX_SIZE = 1 << 20, EVENTS = 128, READ = 1 << 20, CHECKED = 1 << 20, MAX_TURNS = 1 << 22 };
 static const double PATIENCE = 20.0, MAX_SECONDS = 120.0;
@@ -44,34 +42,6 @@ static struct stream *streams;
 static char *block; /* of `size` bytes, then the same again: a stream is its endless repetition */
 static uint64_t size;
 static int poller;
-
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "relay_load: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    exit(1);
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static long number(const char *text, long low, long high) {
-    char *end;
-    long value = strtol(text, &end, 10);
-    if (*end || value < low || value > high) fail("%s is not a number from %ld to %ld", text, low, high);
-    return value;
-}
-
-static void *memory(uint64_t bytes) {
-    void *space = calloc(bytes, 1);
-    if (!space) fail("out of memory");
-    return space;
-}
 
 /* Waits until the other side has done something. */
 static void wait_until(double end, const char *what) {

@@ -20,15 +20,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#define PROGRAM "visits"
+#include "load_common.h"
 
 enum { SIZE = 100, MAX_STAYING = 20000, MAX_VISITORS = 1000, MAX_SAMPLES = 1000000, EVENTS = 256 };
 enum { SLICE = 50 };       /* connections opened at once by those who stay: fewer than any server's backlog */
@@ -50,34 +48,6 @@ static uint64_t said, done, heard; /* lines said; visits that are over; lines an
 static double *waits, last_event;
 static long samples;
 static int poller, port;
-
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "visits: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    exit(1);
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static double number(const char *text, double low, double high) {
-    char *end;
-    double value = strtod(text, &end);
-    if (*end || !(value >= low && value <= high)) fail("%s is not a number from %g to %g", text, low, high);
-    return value;
-}
-
-static void *memory(uint64_t count, uint64_t size) {
-    void *space = calloc(count, size);
-    if (!space) fail("out of memory");
-    return space;
-}
 
 /* The line of this number, newline included. */
 static void compose(char *line, uint64_t number) {
@@ -227,8 +197,8 @@ int main(int argc, char **argv) {
     port = number(argv[2], 1, 65535);
     long count = number(argv[3], 1, firsts ? MAX_STAYING : MAX_VISITORS);
     double seconds = number(argv[argc - 1], 0, MAX_SECONDS);
-    waits = memory(MAX_SAMPLES, sizeof *waits);
-    visitors = memory(MAX_VISITORS, sizeof *visitors);
+    waits = memory((uint64_t)MAX_SAMPLES * sizeof *waits);
+    visitors = memory((uint64_t)MAX_VISITORS * sizeof *visitors);
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (poller < 0) fail("epoll_create1: %s", strerror(errno));
     last_event = now();
@@ -238,7 +208,7 @@ int main(int argc, char **argv) {
         talking = number(argv[4], 1, count);
         rate = number(argv[5], 0, 1e6);
         every = number(argv[6], 1e-6, MAX_SECONDS);
-        staying = memory(count, sizeof *staying);
+        staying = memory((uint64_t)count * sizeof *staying);
         for (long i = 0; i < count; i++) {
             come(staying + i, INADDR_LOOPBACK + 1 + i / PER_SOURCE);
             say(staying + i);

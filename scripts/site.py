@@ -1,6 +1,6 @@
 """A hook of mkdocs (mkdocs.yml): what the site shows differently from the repository.
 
-A link out of docs/, to a program or another page of the repository, has nowhere to go on the site: the path stands there in its place.
+A link out of docs/, to a program or another page of the repository, has nowhere to go on the site: the path stands in its place.
 """
 
 from __future__ import annotations
