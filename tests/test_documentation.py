@@ -16,6 +16,7 @@ from peers import need
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"docs": "**/*.md", ".": "*.md", "examples": "*.md", "php": "*.md", "fuzz": "*.md", "benchmarks": "*.md"}
 PAGES = sorted(page for folder, pattern in FOLDERS.items() for page in (ROOT / folder).glob(pattern))
+YES_AND_NO = {"yes": "+", "oui": "+", "no": "-", "non": "-"}
 ALONE = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 if os.geteuid():
     ALONE += ["--user", "--map-root-user"]
@@ -71,15 +72,16 @@ def test_who_runs_a_block_elsewhere_knows_the_page(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != original(page)], ids=lambda page: page.name)
 def test_a_translation_has_the_parts_of_its_original(page: Path) -> None:
-    """As many headings, blocks, tables and pictures: what was added to one is missing in the other."""
+    """As many headings, blocks, tables and pictures, and the same yes and no: what was changed in one is missing in the other."""
 
-    def parts(text: str) -> dict[str, int]:
+    def parts(text: str) -> dict[str, object]:
         prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
         return {
             "headings": len(re.findall(r"^#+ ", prose, re.MULTILINE)),
             "blocks": text.count("```"),
             "rows of tables": len(re.findall(r"^\|", prose, re.MULTILINE)),
             "pictures": prose.count("!["),
+            "yes and no": [YES_AND_NO[word] for word in re.findall(r"\| *(yes|no|oui|non)[¹²³⁴⁵]* *(?=\|)", prose)],
         }
 
     assert parts(page.read_text(encoding="utf-8")) == parts(original(page).read_text(encoding="utf-8"))
