@@ -26,7 +26,8 @@ from prise.chat.events import Message
 from prise.chat.store import natspresence, natssayings
 from prise.chat.store.archive import Archive
 from prise.chat.store.nats import NatsStore
-from prise.chat.store.natswire import Backplane, name_of, packed, token
+from prise.chat.store.natspresence import Presence
+from prise.chat.store.natswire import Backplane, name_of, packed, token, unpacked
 from prise.chat.store.sqlite import SqliteStore
 from store_support import PATIENCE, NatsServer, Notes, Wire, free_port, said, say
 
@@ -688,6 +689,29 @@ def test_addresses(text: str, servers: tuple[str, ...], shown: str) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(UsageError, match="not a backplane"):
         Backplane.parse(text)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 100_000,
+        b'{"id":"x","room":"salon","at":1' + b"0" * 400 + b"}",
+        b'{"id":"x","room":"salon","at":NaN}',
+        b'{"id":"x","room":"salon","at":1,"text":"\\ud800"}',
+        b'{"id":"x","room":"salon","at":1,"details":{"\\ud800":1}}',
+    ],
+)
+def test_what_no_node_has_written_is_no_message(data: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - who asks only wants to know that it is none
+        unpacked(data, 1)
+
+
+def test_what_no_node_has_said_is_passed_over() -> None:
+    met: list[Any] = []
+    presence = Presence(lambda data: None, lambda node, people: met.append(people))
+    for data in (b"[" * 100_000, b"hello", b'{"node":1}', b'{"node":"n","people":[],"version":1,"part":0,"parts":1}'):
+        presence.heard(data)
+    assert not met
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prise.codecs import Coded, json, msgpack, text
-from prise.errors import FrameError, MissingExtra, UsageError
+from prise.errors import FrameError, MessageTooLarge, MissingExtra, UsageError
 from prise.framing import Chunks, Codec, Delimited, Framing, Lines, Prefixed
 from prise.framing.base import Decoder
 from prise.framing.textlines import TextLines
@@ -84,6 +84,19 @@ def test_a_character_is_never_split() -> None:
     texts = [part for byte in "né 你好 🙂".encode() for part in decoder.feed(bytes([byte]))]
     assert texts == list("né 你好 🙂")
     assert decoder.end() == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "endless"), [("utf-7", b"+" + b"AOkA" * 8), ("unicode_escape", rb"\N{" + b"A" * 30)]
+)
+def test_a_streamed_character_that_does_not_end_is_refused(encoding: str, endless: bytes) -> None:
+    """Some encodings could go on for ever, and Python's decoder would hold all of it, and look at it again each time."""
+    decoder = (Chunks() | text(encoding)).decoder(1_000_000)
+    decoder.feed(endless)
+    with pytest.raises(MessageTooLarge, match="does not end within 4096 bytes"):
+        for _ in range(1000):
+            decoder.feed(b"AOkA" * 8)
+            assert len(decoder.held()) < 5000
 
 
 def test_text_may_be_decoded_with_replacement_characters() -> None:

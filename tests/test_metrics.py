@@ -19,12 +19,17 @@ from prometheus_client.parser import text_string_to_metric_families as families
 
 import prise
 from blocking_support import PATIENCE, RESET, until
-from metrics_support import DOCUMENT, MODELS, ask, bare, blocks, echo, listen, scraped, values, where
+from metrics_support import DOCUMENT, MODELS, ask, bare, echo, listen, scraped, values, where
 from prise.core.counters import Counters, Stats
+from prise.observe import processes
 from prise.observe.exposition import Reading, text
 from prise.observe.metrics import LIMITS
 from prise.observe.processes import Usage, usage
+from prise.observe.reading import Reader
 from prise.observe.scrape import Sample, Scraper, parse
+from prise.servers.service import Service
+
+BRIEF = prise.Limits(linger_time=0.2)
 
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
 
@@ -103,6 +108,16 @@ def test_what_is_no_metric_is_passed_over(told: str) -> None:
         assert all(abs(value) < float("inf") for value in samples.values())
 
 
+@pytest.mark.parametrize("labels", ["a" * 500_000, 'a="' * 100_000, 'a="\\"' * 100_000])
+def test_labels_without_an_end_take_no_time(labels: str) -> None:
+    assert list(parse(f"x{{{labels}}} 1")) == ["x"]
+
+
+def test_numbers_that_nothing_can_be_are_passed_over() -> None:
+    told = 'x{a="1"} 1e308\nx{a="2"} 1e308\nx{a="3"} NaN\nx{a="4"} -Inf\nx 5\n'
+    assert Sample(told, 0.0).count("x") == 5
+
+
 def test_a_counter_that_is_lower_than_before_has_begun_anew() -> None:
     before = Sample('process_cpu_seconds_total{process="a"} 9\nprise_sent_bytes_total 100\n', 10.0)
     after = Sample('process_cpu_seconds_total{process="a"} 1\nprise_sent_bytes_total 140\n', 12.0)
@@ -151,6 +166,30 @@ def test_cpu_time_never_goes_down_when_children_end() -> None:
             before = scraped(server)["process_cpu_seconds_total"]
         until(lambda: scraped(server)["prise_connections_open"] == 0, "the child has ended")
         assert scraped(server)["process_cpu_seconds_total"] >= before
+
+
+def test_nor_when_a_child_ends_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = os.fork()
+    if not child:
+        while time.process_time() < 0.1:
+            pass
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # it has ended, and counts until somebody takes note of that
+
+    def read_and_take_note(pid: int) -> list[int]:
+        with suppress(ChildProcessError):
+            os.waitpid(child, 0)
+        return children_of(pid)
+
+    def cpu() -> float:
+        return reader.read(Counters(), {"server": os.getpid()}).processes[0][1].cpu
+
+    reader = Reader(Service.of(echo))
+    before = cpu()
+    children_of = processes._children
+    monkeypatch.setattr(processes, "_children", read_and_take_note)
+    assert cpu() >= before
+    assert cpu() >= before
 
 
 def test_what_a_process_uses() -> None:
@@ -304,6 +343,31 @@ def test_a_new_release_answers_at_the_same_address_once_it_has_taken_over(tmp_pa
             assert scraped(new)["prise_connections_total"] == 0, "it counts for itself"
 
 
+def test_what_a_new_release_has_stays_when_the_process_that_started_the_old_one_ends(tmp_path: Path) -> None:
+    """Which has bound the paths, and serves in processes of its own; the new one removes them at its end."""
+    take, metrics = tmp_path / "take", tmp_path / "metrics"
+
+    def release(model: str) -> prise.Server:
+        return prise.listen(
+            echo, f"unix:{tmp_path}/s", model=model, metrics=f"unix:{metrics}", handover=str(take), limits=BRIEF
+        )
+
+    with release("processes") as old:
+        until(take.exists, "it can be followed")
+        with release("threads"):
+            board = old._board
+            assert board is not None
+            until(lambda: board.others, "it has left")
+            old.drain()
+            with prise.connect(f"unix:{tmp_path}/s") as client:
+                assert client.ask("x", timeout=PATIENCE) == "x"
+            scraper = Scraper(f"unix:{metrics}")
+            assert scraper.read().info["model"] == "threads"
+            scraper.close()
+    assert not metrics.exists()
+    assert not (tmp_path / "s").exists()
+
+
 def test_children_keep_nothing_of_it() -> None:
     """Else a scraper would wait for the end of a conversation, and the port stay taken."""
 
@@ -353,13 +417,3 @@ def test_the_document_lists_all_metrics_and_labels() -> None:
     assert set(re.findall(r"`((?:prise|process)_\w+)`", DOCUMENT.partition("What to know")[0])) == told
     for label in labels:
         assert label in DOCUMENT
-
-
-def test_the_program_of_the_document_runs() -> None:
-    served: dict[str, Any] = {}
-    names: dict[str, Any] = {}
-    exec(blocks("python")[0].replace("prise.serve(", "serve("), names | {"serve": lambda *_, **how: served.update(how)})
-    exec(blocks("python")[0].partition("prise.serve(")[0], names)
-    assert served == {"metrics": ":9100"}
-    with prise.listen(names["echo"], "127.0.0.1:0", metrics="127.0.0.1:0") as server:
-        assert ask(server)[0].status == 200

@@ -78,6 +78,99 @@ def test_an_observer_hears_of_every_connection(
     assert recorder.lines() == ["opened 127.0.0.1", *(f"failed {each}" for each in failure), "closed 127.0.0.1"]
 
 
+async def ends_badly(connection: Any) -> None:
+    try:
+        async for line in connection:
+            await connection.send(line)
+    finally:
+        raise RuntimeError("at the end")
+
+
+def ends_badly_as_a_generator(connection: prise.GeneratorConnection) -> Any:
+    try:
+        line = yield
+        while True:
+            line = yield line
+    finally:
+        raise RuntimeError("at the end")
+
+
+@pytest.mark.parametrize("conversation", [ends_badly, ends_badly_as_a_generator])
+@pytest.mark.parametrize("model", ["threads", "select", "asyncio"])
+def test_closed_is_the_last_word_also_for_a_conversation_that_fails_when_it_is_cut(
+    tmp_path: Path, model: str, conversation: Any
+) -> None:
+    recorder = Recorder(tmp_path / "seen")
+    with listen(model, conversation, observer=recorder) as server, raw(server) as client:
+        client.sendall(b"x\n")
+        assert client.recv(10) == b"x\n"
+        server.stop()
+    assert recorder.lines() == ["opened 127.0.0.1", "failed RuntimeError", "closed 127.0.0.1"]
+
+
+@pytest.mark.parametrize("model", ["threads", "select", "asyncio"])
+def test_closed_is_the_last_word_also_for_a_peer_that_takes_nothing(tmp_path: Path, model: str) -> None:
+    async def tell(connection: Any) -> None:
+        await connection.send("x" * 10_000_000)
+        await connection.send("more")
+
+    recorder = Recorder(tmp_path / "seen")
+    limits = prise.Limits(write_time=0.1, linger_time=0.1)
+    with listen(model, tell, observer=recorder, limits=limits) as server, raw(server):
+        until(lambda: len(recorder.lines()) == 3, "it is over")
+    assert recorder.lines() == ["opened 127.0.0.1", "failed TooSlow", "closed 127.0.0.1"]
+
+
+async def movable(connection: Any) -> None:
+    connection.state = {}
+    async for line in connection:
+        await connection.send(line)
+
+
+def movable_generator(connection: prise.GeneratorConnection) -> Any:
+    connection.state = {}
+    line = yield
+    while True:
+        line = yield line
+
+
+@pytest.mark.parametrize("conversation", [movable, movable_generator])
+@pytest.mark.parametrize("model", ["select", "asyncio"])
+def test_a_connection_that_moves_is_closed_in_the_old_release_and_opened_in_the_new_one(
+    tmp_path: Path, model: str, conversation: Any
+) -> None:
+    before, after = Recorder(tmp_path / "before"), Recorder(tmp_path / "after")
+    take = str(tmp_path / "take")
+    with listen(model, conversation, handover=take, observer=before) as old, raw(old) as client:
+        client.sendall(b"x\n")
+        assert client.recv(10) == b"x\n"
+        with listen(model, conversation, handover=take, observer=after):
+            old.drain()
+            client.sendall(b"y\n")
+            assert client.recv(10) == b"y\n"
+            assert before.lines() == ["opened 127.0.0.1", "closed 127.0.0.1"]
+            assert after.lines() == ["opened 127.0.0.1"]
+            client.close()
+            until(lambda: len(after.lines()) == 2, "it is over")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_handshake_that_fails_is_one_failure(tmp_path: Path, model: str) -> None:
+    recorder = Recorder(tmp_path / "seen")
+    with prise.listen(
+        echo, "tls:127.0.0.1:0", model=model, tls=prise.TLS(self_signed=True), observer=recorder
+    ) as server:
+        for said in (b"no TLS at all\r\n", b""):
+            with raw(server) as client:
+                client.sendall(said)
+                client.shutdown(socket.SHUT_WR)
+                client.recv(100)
+        until(lambda: len(recorder.lines()) == 6, "both are over")
+    lines = recorder.lines()
+    assert (lines.count("opened 127.0.0.1"), lines.count("closed 127.0.0.1")) == (2, 2)
+    assert len([line for line in lines if line.startswith("failed ")]) == 2
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_an_observer_hears_of_datagram_sessions(tmp_path: Path, model: str) -> None:
     recorder = Recorder(tmp_path / "seen")

@@ -657,6 +657,17 @@ def test_what_is_wrong_with_yenc_has_a_name(words: str) -> None:
         yenc.decode(YENC_ERRORS[words])
 
 
+def test_an_escape_that_is_cut_by_the_end_of_its_line_is_wrong_however_it_arrives() -> None:
+    """Read as a whole it used to go on in the next line; read line by line it did not."""
+    text = b"=ybegin line=128 size=2 name=x\r\na=\r\nM\r\n=yend size=2\r\n"
+    with pytest.raises(FrameError, match="with nothing behind it"):
+        yenc.decode(text)
+    decoder = yenc.Decoder()
+    with pytest.raises(FrameError, match="with nothing behind it"):
+        for line in text.splitlines(keepends=True):
+            decoder.feed(line)
+
+
 def test_a_part_that_ends_before_it_begins() -> None:
     decoder = yenc.Decoder()
     decoder.feed(b"=yend size=1\r\n=ybegin part=1 size=9 name=x\r\n=ypart begin=1 end=5\r\nabcde\r\n=yend size=5\r\n")

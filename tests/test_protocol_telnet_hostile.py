@@ -435,6 +435,18 @@ def test_bytes_that_are_not_in_the_encoding():
                 session.receive()
 
 
+def test_what_is_no_text_is_the_servers_fault_and_not_the_callers():
+    """What UTF-16 could not read it cannot write again, either."""
+
+    def speak(connection: prise.Connection) -> None:
+        connection.send(b"\xe9")  # half of a character
+
+    with prise.listen(speak, ":0", framing="chunks") as server:
+        where = f"telnet://localhost:{server.address.port}"
+        with prise.open(where, encoding="utf-16-le") as session, pytest.raises(prise.ProtocolError, match="no text in"):
+            list(session.get())
+
+
 # The command with other servers
 
 

@@ -182,6 +182,13 @@ def test_hostile_html_takes_no_more_time_than_its_length(piece: str) -> None:
     assert time.perf_counter() - begun < 5  # with time as the square of the length it would be minutes
 
 
+def test_many_signs_before_the_one_that_ends_a_tag_are_read_once() -> None:
+    """Each "<" that begins no tag had the next ">" looked for anew."""
+    begun = time.process_time()
+    text_of("<" * 1_000_000 + ">")
+    assert time.process_time() - begun < 4  # it takes 1; as the square of the length it was 7
+
+
 @settings(max_examples=50)
 @given(
     st.lists(

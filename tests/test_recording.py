@@ -138,6 +138,11 @@ def test_what_is_no_recording(tmp_path, content):
         b'{"t": 1, "c": "x"}',
         b'{"t": 1, "c": 1, "from": "nobody"}',
         b'{"t": 1, "c": 1, "from": "client", "b64": "!"}',
+        b'{"t": 1, "c": 1, "client": 5}',
+        b'{"t": 1, "c": 1, "server": NaN}',
+        b'{"t": 1e999, "c": 1}',
+        b'{"t": 1, "c": 1e999}',
+        b'{"t": ' + b"9" * 400 + b', "c": 1}',
     ],
 )
 def test_a_line_that_is_no_event_is_named(tmp_path, line):

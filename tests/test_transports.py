@@ -188,7 +188,7 @@ def test_a_busy_port() -> None:
     port = first.address.port
     assert str(caught.value) == (
         f"bind tcp 127.0.0.1:{port}: something already listens on port {port}; "
-        "stop it, or choose another port (0 takes any free one)"
+        "stop it, or choose another port (0 takes any free one); a program that has just ended may keep it for a minute"
     )
     assert caught.value.exit_code == 4
 

@@ -37,6 +37,7 @@ from prise.handover.staff import Staff
 from prise.handover.visitor import PoolStats, Visitor
 from prise.handover.wire import drive_async
 from prise.servers.accept import PAUSE, Acceptor
+from prise.servers.reloading import try_to_reload
 from prise.transports import Listening, bind, keeps_messages
 
 __all__ = ["Pool", "PoolStats", "serve"]
@@ -134,16 +135,7 @@ class Pool:
 
         First one worker is tried: when it does not become ready, that is logged, and the old ones stay.
         """
-        for listening in self._listeners:
-            for factory in listening.layers:
-                again = getattr(factory, "reload", None)
-                try:
-                    if again is not None:
-                        again()
-                except (UsageError, OSError) as error:
-                    log.error(
-                        "the certificates could not be read again, the old ones stay: %(error)s", {"error": error}
-                    )
+        try_to_reload(self._listeners)
         self._do(self._staff.replace())
 
     def stats(self) -> PoolStats:

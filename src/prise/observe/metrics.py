@@ -135,7 +135,7 @@ class Metrics:
         """Another process has the listeners and answers from now on; here nobody is let in any more."""
         self._bequeathed = True
         if self._server is not None:
-            self._server.work.bequeathed = True
+            self._server.work.bequeath()
             self._server.work.control.drain(LIMITS.linger_time)
             self.turn()
 

@@ -28,7 +28,7 @@ class Observer:
         HandshakeError, TooSlow, ConnectionLost). `closed` follows."""
 
     def closed(self, connection: BaseConnection) -> None:
-        """It is closed, or another process has it. Nothing can be sent any more."""
+        """The last word, once for each `opened`: it is closed, or another process has it, and its conversation has ended."""
 
 
 class Guarded:

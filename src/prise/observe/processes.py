@@ -35,7 +35,10 @@ class Usage(NamedTuple):
 
 
 def usage(pid: int, with_children: bool = True) -> Usage | None:
-    """None for a process that is gone, or of which nothing is known here."""
+    """None for a process that is gone, or of which nothing is known here.
+
+    The CPU time of a child that ends while this is read may be missing in it: the next one has it again.
+    """
     fields = _stat(pid)
     if fields is None:
         return _own_usage() if pid == os.getpid() else None

@@ -24,10 +24,14 @@ TIMEOUT = 5.0
 LONGEST = 1024 * 1024
 """Bytes of an answer."""
 
+MOST = 2.0**63
+"""What no value reaches. A larger one is none of ours, and numbers that overflow when they are added up help nobody."""
+
 PATH = "/metrics"
 
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([^ ]+)(?: .*)?")
-_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"(?:, *|$)')
+# At the beginning of a name only: to look from each letter of one that never ends would take time by its square.
+_LABEL = re.compile(r'(?<![a-zA-Z0-9_])([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"(?:, *|$)')
 _ESCAPED = re.compile(r"\\(.)")
 
 RATES = {
@@ -116,8 +120,8 @@ def parse(text: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
             value = float(match[3])
         except ValueError:
             continue
-        if value - value != 0:
-            continue  # NaN, Inf: nothing that could be shown or added up
+        if not abs(value) < MOST:
+            continue  # nor is it NaN
         labels = tuple((name, _ESCAPED.sub(_unescaped, each)) for name, each in _LABEL.findall(match[2] or ""))
         found.setdefault(match[1], {})[labels] = value
     return found

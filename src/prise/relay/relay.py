@@ -18,6 +18,7 @@ from prise.relay.passage import Tap
 from prise.relay.server import Peer, Plan, RelayServer
 from prise.servers.control import Control
 from prise.servers.manager import told_to_manager
+from prise.servers.reloading import try_to_reload
 from prise.servers.server import DRAIN_TIME, AnyAddress
 from prise.servers.service import Service
 from prise.servers.signals import drains_on_signals, reloads_on_hangup
@@ -213,19 +214,15 @@ class Relay:
         self._control.on_reload = self._reload
         self._work = Work(self._service, self._listeners, self._control)
         if self._metrics is not None:
-            from prise.observe.reading import reading
+            from prise.observe.reading import Reader
 
-            work, control, service, mine = self._work, self._control, self._service, {"relay": os.getpid()}
-            self._metrics.start(lambda: reading(service, work.snapshot(), mine, control.draining))
+            work, control, reader, mine = self._work, self._control, Reader(self._service), {"relay": os.getpid()}
+            self._metrics.start(lambda: reader.read(work.snapshot(), mine, control.draining))
             control.metrics = self._metrics
         return self._work, self._control
 
     def _reload(self) -> None:
-        for listening in self._listeners:
-            for factory in listening.layers:
-                again = getattr(factory, "reload", None)
-                if again is not None:
-                    again()
+        try_to_reload([*self._listeners, *(self._metrics.listeners if self._metrics is not None else ())])
 
     def _run(self, work: Work) -> None:
         try:

@@ -95,7 +95,7 @@ class AcceptLoop(ABC):
                 if self.acceptor.over:
                     control.drain(0.0)
                 if leave_listeners(control, self.work.listeners):
-                    self.work.bequeathed = True
+                    self.work.bequeath()
             self._stop_accepting()
             self.end_input()
             while self.running and not control.overdue():

@@ -19,9 +19,18 @@ class Board:
     """rows: how many. Anonymous shared memory, freed with the last process that has it."""
 
     def __init__(self, rows: int) -> None:
-        self._memory = mmap.mmap(-1, max(rows, 1) * _WIDTH * 8)
+        self._memory = mmap.mmap(-1, (rows * _WIDTH + 1) * 8)
         self._cells = memoryview(self._memory).cast("q")
         self.rows = rows
+
+    @property
+    def others(self) -> bool:
+        """Another release has the listeners as well. Who serves knows; the parent, which has bound them, learns it here."""
+        return bool(self._cells[-1])
+
+    @others.setter
+    def others(self, others: bool) -> None:
+        self._cells[-1] = others
 
     def read(self, row: int) -> Counters:
         return Counters(self._cells[row * _WIDTH : (row + 1) * _WIDTH])
@@ -37,7 +46,7 @@ class Board:
         return cast(Counters, _Row.from_buffer(self._memory, row * _WIDTH * 8))
 
     def sum(self) -> Counters:
-        return Counters(sum(self._cells[place::_WIDTH]) for place in range(_WIDTH))
+        return Counters(sum(self._cells[place : self.rows * _WIDTH : _WIDTH]) for place in range(_WIDTH))
 
 
 class _Row(ctypes.Structure):

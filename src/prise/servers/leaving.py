@@ -142,6 +142,7 @@ class Leaving:
                     connection.moved()
                 except Exception:  # out of the conversation's `finally`; the others are to leave all the same
                     log.exception("connection %(connection)d has failed at its end", {"connection": connection.id})
+                self._server.tell_over(connection)
             elif not connection.closed and connection.paused:
                 connection.unpause()
         self._over(moved)

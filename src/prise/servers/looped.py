@@ -75,6 +75,7 @@ class LoopServer:
             linger_time=service.limits.linger_time,
         )
         self._on_finished = on_finished
+        self._ending: set[LoopedConnection] = set()  # closed, and the observer does not know yet
         self._acceptor = Acceptor(work.listeners, service.limits, work.counters, loop.time)
         self._accepting = False
         self._sessions = [
@@ -146,10 +147,13 @@ class LoopServer:
 
     def _ended(self, connection: Any, error: BaseException | None) -> None:
         self.work.service.ended(connection, error, self.work.counters)
+        self.tell_over(connection)
 
     def _closed(self, connection: Any) -> None:
         self._acceptor.release(self.connections.pop(connection))
-        self.work.service.closed(connection)
+        if self.work.service.observer is not None:
+            self._ending.add(connection)
+            self.tell_over(connection)
         task = getattr(connection, "_task", None)
         if task is not None and not task.done():
             self.tasks.add(task)
@@ -160,6 +164,14 @@ class LoopServer:
             self._look()
         elif not self._accepting:
             self._watch_listeners()
+
+    def tell_over(self, connection: LoopedConnection) -> None:
+        """Tells the observer of a connection that is closed, once its conversation has ended too: until then it may fail."""
+        if connection in self._ending and not any(
+            getattr(connection, name, None) is not None for name in ("_task", "_coroutine", "_generator")
+        ):
+            self._ending.discard(connection)
+            self.work.service.closed(connection)
 
     def _controlled(self, descriptor: int) -> None:
         self.work.control.read(descriptor)
@@ -215,7 +227,7 @@ class LoopServer:
         assert control.succession is not None
         self._leaving = None
         if moved:
-            self.work.bequeathed = True
+            self.work.bequeath()
             control.retire()
             self._look()
         else:

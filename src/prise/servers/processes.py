@@ -100,9 +100,11 @@ class ProcessesModel(AcceptLoop):
             pass
         except BaseException as raised:
             error = raised
-        service.ended(connection, error, counters)
-        connection.close()
-        service.closed(connection)
+        try:
+            service.ended(connection, error, counters)
+            connection.close()
+        finally:
+            service.closed(connection)
 
     def on_ready(self, key: selectors.SelectorKey) -> None:
         """A child's pipe has ended, so the child has, or is about to."""

@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from prise.layers.base import LayerFactory
 from prise.servers.board import Board
 from prise.servers.control import Control
 from prise.servers.forking import private
+from prise.servers.reloading import reload, try_to_reload
 from prise.servers.service import Service
 from prise.servers.work import Work
 from prise.transports import Listening, bind, call, layers
@@ -74,10 +75,10 @@ class Serving:
         self.drain_time = drain_time
         self.where = [Address.parse(address) for address in addresses or (":50000",)]
         self.listeners: list[Listening] = []
-        self._others = False  # another process has them as well: an old release, or a new one
+        self._others = False  # an old release has them as well
         self.addresses: list[Address] = []
         self.work: Work | None = None
-        self.board: Board | None = None
+        self.board: Board | None = None  # its `others` goes before ours
         self.metrics: Metrics | None = None
         if metrics is not None:
             from prise.observe.metrics import Metrics
@@ -111,7 +112,7 @@ class Serving:
             _bound.discard(self)
             self.close_listeners()
             if self.metrics is not None:
-                self.metrics.close(unlink=not self._others)
+                self.metrics.close(unlink=not self._shared)
             if self.succession is not None:
                 private.discard(self.succession.fileno())
                 self.succession.close()
@@ -136,6 +137,8 @@ class Serving:
             return []
         succession.commit()
         self._others = False
+        if self.board is not None:
+            self.board.others = False
         private.add(succession.fileno())  # else children would keep it open
         succession.wake = control.wake
         control.succession = succession
@@ -166,29 +169,30 @@ class Serving:
     def close_listeners(self) -> None:
         """In this process; while another one has them too, it goes on accepting."""
         for listening in self.listeners:
-            listening.close(unlink=not self._others)
+            listening.close(unlink=not self._shared)
+
+    @property
+    def _shared(self) -> bool:
+        """Another process has the listeners as well, and needs their paths: an old release, or a new one."""
+        return self._others if self.board is None else self.board.others
+
+    @property
+    def _all_listeners(self) -> list[Listening]:
+        return [*self.listeners, *(self.metrics.listeners if self.metrics is not None else ())]
 
     def reload(self) -> None:
         """Reads certificates again; connections that exist are not touched. Raises UsageError, and then the old ones stay."""
-        _reload(self.listeners)
-        if self.metrics is not None:
-            _reload(self.metrics.listeners)
+        reload(self._all_listeners)
 
     def try_to_reload(self) -> None:
         """The same where nobody takes an exception: it is logged."""
-        try:
-            self.reload()
-            log.info("the certificates were read again")
-        except (UsageError, OSError) as error:
-            log.error("the certificates could not be read again, the old ones stay: %(error)s", {"error": error})
+        try_to_reload(self._all_listeners)
 
     def _try_to_reload_metrics(self) -> None:
         """In a supervisor, which serves nothing else."""
         if self.metrics is not None:
-            try:
-                _reload(self.metrics.listeners)
-            except (UsageError, OSError):
-                pass  # the workers say why
+            with suppress(UsageError, OSError):  # the workers say why
+                reload(self.metrics.listeners)
 
     def close_others(self) -> None:
         """In a forked process: the listeners of other servers, which would accept, from our copy, long after they have ended."""
@@ -208,7 +212,9 @@ class Serving:
     ) -> None:
         if self.metrics is None:
             return
-        from prise.observe.reading import reading
+        from prise.observe.reading import Reader
+
+        reader = Reader(self.service, self.workers)
 
         def read() -> Reading:
             processes = {"server": os.getpid()}
@@ -217,7 +223,7 @@ class Serving:
                 workers = sorted(supervisor.processes.items())
                 processes = {"supervisor": os.getpid(), **{f"worker-{number}": pid for number, pid in workers}}
                 restarts = supervisor.restarts
-            return reading(self.service, counts(), processes, control.draining, self.workers, restarts)
+            return reader.read(counts(), processes, control.draining, restarts)
 
         self.metrics.start(read)
         control.metrics = self.metrics
@@ -252,7 +258,7 @@ class Serving:
             model.run(work)
 
         def on_turn() -> None:
-            self._others = leave_listeners(control, self.listeners) or self._others
+            board.others = leave_listeners(control, self.listeners) or board.others
 
         supervisor = Supervisor(
             worker, self.workers, control, self.drain_time, self.close_listeners, on_turn, self._try_to_reload_metrics
@@ -271,20 +277,13 @@ class Serving:
         return 1 + child_rows(self.service.limits.connections)
 
     def make_board(self) -> Board:
-        return Board(self.workers * self._rows)
+        self.board = Board(self.workers * self._rows)
+        self.board.others = self._others
+        return self.board
 
 
 _bound: set[Serving] = set()
 """The servers of this process that listen now."""
-
-
-def _reload(listeners: Sequence[Listening]) -> None:
-    """Has the layers that can do so read their files again."""
-    for listening in listeners:
-        for factory in listening.layers:
-            again = getattr(factory, "reload", None)
-            if again is not None:
-                again()
 
 
 def final(board: Board) -> Counters:

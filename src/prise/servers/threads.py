@@ -50,8 +50,8 @@ class ThreadsModel(AcceptLoop):
     def _serve(self, connection: Connection) -> None:
         service = self.work.service
         error: BaseException | None = None
-        service.opened(connection)
         try:
+            service.opened(connection)
             converse(service.conversation, service.spelling, connection, "threads")
         except SystemExit:
             pass
@@ -60,12 +60,12 @@ class ThreadsModel(AcceptLoop):
         try:
             service.ended(connection, error, connection._counters)
             connection.close()
-            service.closed(connection)
         except Exception:
             logging.getLogger("prise").exception(
                 "connection %(connection)d: cannot close", {"connection": connection.id}
             )
         finally:
+            service.closed(connection)
             self._ended.append(connection)
             self.work.control.wake()
 

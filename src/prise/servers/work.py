@@ -41,6 +41,12 @@ class Work:
     inherited: list[Received] = field(default_factory=list)
     bequeathed: bool = False
 
+    def bequeath(self) -> None:
+        """A new release has the listeners from here on."""
+        self.bequeathed = True
+        if self.board is not None:
+            self.board.others = True
+
     def publish(self) -> None:
         """Makes this process's counts visible to its parent."""
         if self.board is not None:

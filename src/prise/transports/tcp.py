@@ -225,7 +225,11 @@ def set_options(sock: socket.socket, address: Address) -> None:
 def _cannot_bind(address: Address, port: int, error: OSError) -> BindError:
     local = address.without_options()
     if error.errno == errno.EADDRINUSE:
-        reason = "something already listens on port {port}; stop it, or choose another port (0 takes any free one)"
+        # Linux also refuses a port while a connection of a server without SO_REUSEADDR is in TIME_WAIT on it.
+        reason = (
+            "something already listens on port {port}; stop it, or choose another port (0 takes any free one); "
+            "a program that has just ended may keep it for a minute"
+        )
     elif error.errno == errno.EACCES and port < 1024:
         reason = "not allowed: ports below 1024 need administrator rights; choose a higher one, such as {example}"
     elif error.errno in NOT_HERE:
