@@ -55,7 +55,7 @@ test-others: $(VENV)/.ready-dev  ## the tests on 3.11, 3.12 and 3.13, without th
 torture: $(VENV)/.ready-dev $(VENV)/.ready-programs  ## faults, bad networks, kills, full disks, clocks, soak; TORTURE_SECONDS=600 for longer ones
 	@$(python) -m pytest -n $(WORKERS) --dist worksteal torture $(ARGS)
 
-fuzz: $(VENV)/.ready-run  ## fuzzes every parser of network bytes; ARGS="--seconds 300 lines http"
+fuzz: $(VENV)/.ready-run  ## fuzzes every parser of network bytes; ARGS="--seconds 300 framing imap"
 	@$(python) -m fuzz $(ARGS)
 
 bench: $(VENV)/.ready-run  ## measures prise beside its peers, and writes benchmarks/README.md; make bench-echo: one part

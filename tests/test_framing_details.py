@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prise.codecs import json, msgpack, text
 from prise.errors import FrameError, MessageTooLarge, UsageError
 from prise.framing import Chunks, Cobs, Delimited, Fixed, Framing, Lines, Netstring, Prefixed, Slip, Varint
+from prise.framing.textlines import TextLines
 
 
 @pytest.mark.parametrize(
@@ -140,6 +144,22 @@ def test_a_line_is_too_large_without_waiting_for_its_end() -> None:
     decoder.feed(b"abcd")
     with pytest.raises(MessageTooLarge):
         decoder.feed(b"e")
+
+
+@given(st.lists(st.sampled_from([1, 100, 4095, 4096, 10_000, 30_000]), min_size=1, max_size=12))
+def test_a_long_line_comes_in_pieces_of_all_sizes(sizes: list[int]) -> None:
+    long = bytes(random.Random(len(sizes)).choices(b"abc\r", k=sum(sizes) - 1)) + b"x"
+    for framing, shown in ((Lines(), bytes), (TextLines(), bytes.decode)):
+        decoder = framing.decoder(max(len(long), 5))
+        at = 0
+        for size in sizes:
+            assert decoder.feed(long[at : at + size]) == []
+            at += size
+            assert (decoder.pending, decoder.held(), decoder.more) == (at, long[:at], False)
+        assert decoder.feed(b"\r\nshort\nre") == [shown(long), shown(b"short")]
+        assert (decoder.pending, decoder.held()) == (2, b"re")
+        with pytest.raises(MessageTooLarge):
+            decoder.feed(long + b"12345")
 
 
 def test_more_lines_than_asked_for_wait() -> None:

@@ -145,7 +145,7 @@ class Scheme(NamedTuple):
 
 _HEAD = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)(?P<options>,([^:\[]|\[[^\]]*\])*)?:(?P<rest>.*)", re.DOTALL)
 _OPTION = re.compile(r",((?:[^,\[]|\[[^\]]*\])*)")
-_BRACKETED = re.compile(r"\[([^\]]*)\]")
+_BRACKETED = re.compile(r"\[([^][]*)\]")
 
 
 def _read_text(text: str) -> Address:

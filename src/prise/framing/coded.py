@@ -11,11 +11,15 @@ import codecs
 from collections.abc import Callable
 from typing import Any
 
-from prise.errors import FrameError, UsageError
+from prise.errors import FrameError, MessageTooLarge, UsageError
 from prise.framing.base import MOST_MESSAGES, Codec, Decoder, Framing
 from prise.framing.buffered import BufferedDecoder
 
 Decode = Callable[[bytes], Any]
+
+MOST_HELD = 4096
+"""Bytes of streamed text that may wait for the rest of a character. Most encodings need a few; in UTF-7, and where characters
+are written as names (`unicode_escape`), a peer could go on for ever, and all of it is looked at again each time."""
 
 
 class Coded(Framing):
@@ -156,6 +160,8 @@ class StreamedTextDecoder(CodedDecoder):
             self._seen += len(chunk)
             if part:
                 texts.append(part)
+            if (held := len(incremental.getstate()[0])) > MOST_HELD:
+                return self._fail(_too_long(self._seen - held, self._encoding), texts)
         self.more = self._inner.more
         self.pending = 0 if self.more else len(incremental.getstate()[0])
         return texts
@@ -164,6 +170,15 @@ class StreamedTextDecoder(CodedDecoder):
         # What failed is what was held, if anything, and the chunk: its place is counted from the end.
         start = getattr(error, "start", 0) - len(getattr(error, "object", chunk)) + len(chunk)
         return bad_text(error, self._seen + start, self._encoding)
+
+
+def _too_long(offset: int, encoding: str) -> MessageTooLarge:
+    return MessageTooLarge(
+        "the {encoding} character at byte {offset} does not end within {limit} bytes",
+        encoding=encoding,
+        offset=offset,
+        limit=MOST_HELD,
+    )
 
 
 def bad_text(error: UnicodeError, offset: int, encoding: str = "utf-8") -> FrameError:

@@ -47,15 +47,25 @@ def not_one_line(newline: bool) -> UsageError:
     return UsageError("a line cannot end in a carriage return (\\r): it would be taken for a part of the line's end")
 
 
-class LinesDecoder(BufferedDecoder):
-    """`_room`: the longest read that may be split in one go; -1 when something is held, and the way round is needed."""
+_LARGE = 4096
+"""Bytes of a read that is kept by itself while its line goes on. Smaller ones would cost more memory than they hold."""
 
-    __slots__ = ("_ready", "_room")
+
+class LinesDecoder(BufferedDecoder):
+    """`_room`: the longest read that may be split in one go; -1 when something is held, and the way round is needed.
+
+    `_parts`: large reads in the middle of a line, behind the buffer. They are joined once, when the line is whole: a bytearray
+    that grew by each would be copied several times over.
+    """
+
+    __slots__ = ("_parts", "_ready", "_room", "_waiting")
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self._room = limit  # no line in a read of that length can be too long
         self._ready = 0  # complete lines in the buffer
+        self._parts: list[bytes] = []  # bound: the limit
+        self._waiting = 0  # bytes in them
 
     def feed(self, data: bytes, most: int = MOST_MESSAGES, /) -> list[Any]:
         end = data.find(b"\n")
@@ -75,10 +85,19 @@ class LinesDecoder(BufferedDecoder):
 
     def _cut(self, data: bytes, most: int) -> bytes:
         """Takes the next complete lines off the buffer, at most `most`, in one piece."""
+        ready = self._ready + data.count(b"\n")  # the only search for it in a long line that comes in pieces
+        if not ready and len(data) >= _LARGE and self._error is None:
+            held = len(self._buffer) - self._at + self._waiting + len(data)
+            if held <= self._limit:
+                self._parts.append(data)
+                self._waiting += len(data)
+                self.more, self.pending, self._room = False, held, -1
+                return b""
+        if self._parts:
+            data = self._joined(data)
         self._append(data)
         buffer = self._buffer
         start = end = self._at
-        ready = self._ready + data.count(b"\n")  # the only search for it in a long line that comes in small pieces
         count = min(ready, most)
         error = None
         if len(buffer) - start > self._limit:
@@ -90,7 +109,7 @@ class LinesDecoder(BufferedDecoder):
             end = buffer.rfind(b"\n") + 1
         self._ready = ready - count
         self.more = ready > count
-        block = bytes(buffer[start:end])
+        block = buffer[start:end] if isinstance(buffer, bytes) else bytes(memoryview(buffer)[start:end])
         if self.starts is not None:
             self._note_starts(block)
         if error is not None:
@@ -100,6 +119,15 @@ class LinesDecoder(BufferedDecoder):
         self._settle()
         self._room = self._limit if not self._buffer and self.starts is None else -1
         return block
+
+    def _joined(self, data: bytes) -> bytes:
+        """The parts that wait, and these bytes."""
+        data = b"".join((*self._parts, data))
+        self._parts, self._waiting = [], 0
+        return data
+
+    def held(self) -> bytes:
+        return super().held() + b"".join(self._parts)
 
     def _measure(self, count: int, ready: int) -> tuple[int, MessageTooLarge | None]:
         """Where the next `count` lines end, and the error if one of them, or what follows them, is too long."""

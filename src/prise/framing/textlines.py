@@ -81,6 +81,8 @@ class TextLinesDecoder(LinesDecoder):
 
 
 def _split(block: bytes) -> list[str]:
+    if (end := block.find(b"\n")) == len(block) - 1 >= 0:  # one line, perhaps a long one: not copied once more
+        return [str(memoryview(block)[:end], "utf-8").removesuffix("\r")]
     text = block.decode()
     lines = text.split("\n")
     lines.pop()

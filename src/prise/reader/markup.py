@@ -61,11 +61,14 @@ def text_of(html: str) -> str:
 def _pieces(html: str) -> Iterator[tuple[str, str]]:
     """("", text), ("p", its attributes) or ("/p", ""). Each search goes on from the last, so the time is that of one reading."""
     at = 0
+    closing = 0  # where the next ">" is: one that ends no tag is not looked for again behind each "<"
     while (begin := html.find("<", at)) >= 0:
         if begin > at:
             yield "", html[at:begin]
         comment = html.startswith("<!--", begin)
-        end = html.find("-->" if comment else ">", begin + (2 if comment else 1))
+        if 0 <= closing <= begin:
+            closing = html.find(">", begin + 1)
+        end = html.find("-->", begin + 2) if comment else closing
         if end < 0:
             at = begin
             break

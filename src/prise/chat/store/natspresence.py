@@ -123,7 +123,7 @@ class Presence:
                 raise TypeError
             if name != self.node:
                 self._take(name, said)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             log.warning("the backplane: not a word of a node: %r", data[:100])
 
     def _take(self, name: str, said: Mapping[str, Any]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import secrets
 from dataclasses import dataclass
@@ -138,6 +137,9 @@ def message_id(message: Message) -> str:
     return hashlib.blake2b(_utf8(message.reference), digest_size=16).hexdigest()
 
 
+LATEST = 1e12
+"""Seconds since 1970 that a message may say: what is beyond is no time, and a number of 400 digits no float."""
+
 _FIELDS = ("room", "at", "author", "by", "text", "kind", "to", "reference", "details")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -150,8 +152,12 @@ def packed(message: Message, id: str) -> bytes:
 
 def unpacked(data: bytes, number: int) -> tuple[str, Message]:
     """The id of a message in the stream, and the message. Raises ValueError for what no node of ours has written."""
-    fields = json.loads(data)
-    if not isinstance(fields, dict):
+    try:
+        fields = json.loads(data)
+        sound = storable(json.dumps(fields, ensure_ascii=False))
+    except RecursionError:
+        raise ValueError from None
+    if not isinstance(fields, dict) or not sound:
         raise ValueError
     id = fields.pop("id", None)
     at, details = fields.pop("at", None), fields.pop("details", None)
@@ -159,9 +165,7 @@ def unpacked(data: bytes, number: int) -> tuple[str, Message]:
     texts["kind"] = texts["kind"] or "say"
     if not isinstance(id, str) or not isinstance(at, int | float) or not isinstance(details, dict | None):
         raise ValueError
-    if not math.isfinite(at) or not storable(json.dumps(details, ensure_ascii=False)):
-        raise ValueError
-    if not texts["room"] or not all(isinstance(value, str) and storable(value) for value in texts.values()):
+    if not abs(at) < LATEST or not texts["room"] or not all(isinstance(value, str) for value in texts.values()):
         raise ValueError
     return id, Message(**texts, at=float(at), details=details, number=number)
 

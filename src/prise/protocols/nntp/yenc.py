@@ -128,10 +128,13 @@ class Decoder:
         self._awaits_part, self._in_data = False, True
 
     def _decode(self, text: bytes) -> bytes:
+        # Lines may come one by one or all at once: an escape does not go on in the next.
+        if b"=\n" in text or b"=\r" in text or text.endswith(b"="):
+            raise FrameError('the yEnc of {name} has a "=" with nothing behind it', name=self.name)
         first, *escaped = text.translate(None, b"\r\n").split(b"=")
         try:
             plain = first + b"".join([_ESCAPED[piece[0]] + piece[1:] for piece in escaped])
-        except IndexError:
+        except IndexError:  # "==", where the first is no escape of the second
             raise FrameError('the yEnc of {name} has a "=" with nothing behind it', name=self.name) from None
         data = plain.translate(_PLAIN)
         self._part_crc, self._crc = crc32(data, self._part_crc), crc32(data, self._crc)

@@ -184,7 +184,10 @@ class TelnetTalk(Talk):
 
         def pieces() -> Steps[None]:
             while text := (yield from self.receive.steps()):
-                yield Items((self._encoded(text),))
+                try:
+                    yield Items((text.encode(self.encoding, "surrogateescape"),))
+                except UnicodeEncodeError:  # UTF-16 cannot write again what it could not read
+                    raise self._no_text() from None
 
         def stay() -> Steps[None]:
             return
@@ -201,17 +204,20 @@ class TelnetTalk(Talk):
         try:
             text = self._decoder.decode(self._terminal.receive(data), final=not data)
         except UnicodeError:  # encodings that shift between sets of characters cannot keep what is none of theirs
-            raise ProtocolError(
-                "what came is no text in {encoding}; see the option encoding",
-                operation="receive",
-                peer=self.target,
-                encoding=self.encoding,
-            ) from None
+            raise self._no_text() from None
         self._kept.add(text)
         self._told_text(text, end=not data)
         if answers := self._terminal.output():
             yield answers
         return bool(data or text)
+
+    def _no_text(self) -> ProtocolError:
+        return ProtocolError(
+            "what came is no text in {encoding}; see the option encoding",
+            operation="receive",
+            peer=self.target,
+            encoding=self.encoding,
+        )
 
     def _encoded(self, text: str) -> bytes:
         try:
