@@ -18,7 +18,7 @@ OFF = "none"
 
 MODELS = ("threads", "processes", "select", "asyncio")
 FRAMINGS = ("lines", "delimited", "fixed", "prefixed", "varint", "netstring", "cobs", "slip", "chunks")
-ADDRESSES = (":50000", "localhost:50000", "*:50000", "tcp:", "unix:")
+ADDRESSES = (":50000", "localhost:50000", "*:50000", "tcp:", "tls:", "udp:", "unix:", "ws://", "wss://")
 """What a shell offers to complete; the library knows what is right."""
 
 _SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
