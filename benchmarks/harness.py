@@ -148,9 +148,11 @@ class Server:
         """Bytes of physical memory; what several processes share is counted once."""
         total = 0
         for pid, _ in self._tree():
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) * 1024
+            try:
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            except OSError:
+                continue  # it has ended, and waits to be reaped
+            total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
         return total
 
 
