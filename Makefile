@@ -5,7 +5,7 @@ VENV     = .venv
 PYTHON   =          # the Python to create it with; empty: the first that fits
 ARGS     =          # more arguments for the program behind a goal: make test ARGS="-k framing"
 COVERAGE = --cov
-WORKERS  = auto     # processes that run tests side by side; 0: none beside this one
+WORKERS  = $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2 + 1)  # tests side by side: more than CPUs, since many wait; 0: one after the other
 OTHERS   = 3.11 3.12 3.13
 
 python = $(VENV)/bin/python
