@@ -197,7 +197,7 @@ def test_many_signs_before_the_one_that_ends_a_tag_are_read_once() -> None:
             return found
 
     text = Counting("<" * 10_000 + ">")
-    assert "".join(words for name, words in markup._pieces(text) if not name) == "<" * 10_000
+    assert "".join(words for name, words in markup._pieces(text) if not name) == text
     assert looked_at < 4 * len(text)
 
 
