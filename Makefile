@@ -32,7 +32,7 @@ run: $(VENV)/.ready-run  ## the chat room (needs less than setup); ARGS="--lan"
 	@$(VENV)/bin/prise chat $(ARGS)
 
 test: $(VENV)/.ready-dev $(VENV)/.ready-programs  ## the tests, with coverage; ARGS="-k framing", WORKERS=0 for one after the other
-	@$(python) -m pytest -n $(WORKERS) --dist worksteal $(ARGS) $(COVERAGE)
+	@$(python) -m pytest -n $(WORKERS) --dist worksteal -o cache_dir=$(VENV)/.pytest_cache $(ARGS) $(COVERAGE)
 
 check: lint test  ## format, lint, types and tests on this Python: what a change must pass
 
@@ -53,7 +53,7 @@ test-others: $(VENV)/.ready-dev  ## the tests on 3.11, 3.12 and 3.13, without th
 	@MAKE="$(MAKE)" scripts/test-others $(VENV) $(OTHERS)
 
 torture: $(VENV)/.ready-dev $(VENV)/.ready-programs  ## faults, bad networks, kills, full disks, clocks, soak; TORTURE_SECONDS=600 for longer ones
-	@$(python) -m pytest -n $(WORKERS) --dist worksteal torture $(ARGS)
+	@$(python) -m pytest -n $(WORKERS) --dist worksteal -o cache_dir=$(VENV)/.torture_cache torture $(ARGS)
 
 fuzz: $(VENV)/.ready-run  ## fuzzes every parser of network bytes; ARGS="--seconds 300 framing imap"
 	@$(python) -m fuzz $(ARGS)
