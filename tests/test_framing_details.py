@@ -162,6 +162,17 @@ def test_a_long_line_comes_in_pieces_of_all_sizes(sizes: list[int]) -> None:
             decoder.feed(long + b"12345")
 
 
+def test_bad_text_has_the_same_name_alone_and_among_others() -> None:
+    """A character that a newline cuts off is not one that waits for more."""
+    for before in ([], [b"good\n"]):
+        for others in (b"", b"more\n"):
+            decoder = TextLines().decoder(100)
+            for data in before:
+                decoder.feed(data)
+            with pytest.raises(FrameError, match="is not valid utf-8 text"):
+                decoder.feed(b"\xc7\n" + others)
+
+
 def test_more_lines_than_asked_for_wait() -> None:
     decoder = (Lines() | text()).decoder(1000)
     assert decoder.feed(b"1\n2\n3\n4\n5", 2) == ["1", "2"]

@@ -214,6 +214,29 @@ def test_the_last_piece_may_be_a_full_one(monkeypatch: pytest.MonkeyPatch) -> No
         decoder.end()
 
 
+def test_no_more_than_a_part_is_given_to_zlib_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives back what it has not used as a copy, behind each member: with all of it, that grows as its square."""
+    given = []
+
+    class Unpack:
+        def __init__(self, *form: int) -> None:
+            self._real = real(*form)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            given.append(len(data))
+            return self._real.decompress(data, most)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+    real = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Unpack)
+    decoder = Decoder(["gzip"])
+    assert b"".join(decoder.feed(gzip.compress(b"x", mtime=0) * 5000)) == b"x" * 5000
+    decoder.end()
+    assert max(given) <= 16 * 1024
+
+
 def test_a_bomb_bursts_in_small_pieces() -> None:
     packed = gzip.compress(bytes(50_000_000))
     decoder = Decoder(["gzip"])

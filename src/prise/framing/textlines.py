@@ -82,7 +82,10 @@ class TextLinesDecoder(LinesDecoder):
 
 def _split(block: bytes) -> list[str]:
     if (end := block.find(b"\n")) == len(block) - 1 >= 0:  # one line, perhaps a long one: not copied once more
-        return [str(memoryview(block)[:end], "utf-8").removesuffix("\r")]
+        try:
+            return [str(memoryview(block)[:end], "utf-8").removesuffix("\r")]
+        except UnicodeDecodeError:
+            pass  # said below, of the line with its end, so that it is the same however many lines there are
     text = block.decode()
     lines = text.split("\n")
     lines.pop()

@@ -17,6 +17,8 @@ from prise.errors import ConnectionLost, ProtocolError, UsageError
 from prise.protocols.source import PIECE, Data, Source
 
 CODINGS = "gzip, deflate"
+PART = 16 * 1024
+"""Bytes that are unpacked at a time."""
 """What is asked for: what the standard library can unpack within a bound."""
 
 
@@ -128,6 +130,11 @@ class Decoder:
         return self._feed(data) if self.coded else (data,)
 
     def _feed(self, data: bytes) -> Iterator[bytes]:
+        # In short parts: what is not used yet is copied for each piece that comes out, and for each member of a gzip file.
+        for start in range(0, len(data), PART):
+            yield from self._feed_part(data[start : start + PART])
+
+    def _feed_part(self, data: bytes) -> Iterator[bytes]:
         full = False
         while data or full:
             if self._unpack is None:
