@@ -219,7 +219,7 @@ def test_no_more_than_a_part_is_given_to_zlib_at_once(monkeypatch: pytest.Monkey
     given = []
 
     class Unpack:
-        def __init__(self, *form: int) -> None:
+        def __init__(self, *form: Any) -> None:
             self._real = real(*form)
 
         def decompress(self, data: bytes, most: int) -> bytes:
