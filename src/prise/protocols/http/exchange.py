@@ -170,7 +170,9 @@ class Exchange(Talk):
         location = quote(head.headers.all("location")[0], safe=RESERVED + "#", errors="surrogateescape")
         try:
             target = Target.parse(urljoin(history[-1], location).partition("#")[0])
-        except (AddressError, ValueError):
+            if target.protocol == "http":
+                _ = Request("GET", target, {}).host  # which must be the name of one
+        except (AddressError, UsageError, ValueError):
             raise ProtocolError(
                 "the server redirects to what is no URL: {location!r}", peer=request.target, location=location[:200]
             ) from None
