@@ -137,7 +137,9 @@ class IMAPTalk(Idle):
             ):
                 delimiter = text_of(data.values[1])
         self._answered(data)
-        return (yield from self.mailboxes.steps(f"{name}{delimiter}*")) if delimiter else None
+        # One character (RFC 3501 §7.2.2): what is none is no way down.
+        sound = len(delimiter) == 1 and delimiter.isascii()
+        return (yield from self.mailboxes.steps(f"{name}{delimiter}*")) if sound else None
 
 
 def _part_entry(uid: int, part: Part) -> Entry:
