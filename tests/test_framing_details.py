@@ -71,7 +71,7 @@ def test_on_the_wire(framing: Framing, message: Any, wire: bytes) -> None:
         (Slip(), b"\xc0b\xdb\xc0", [], 2, "escape at byte 2"),
         (Lines(), b"a\n" + b"b" * 101 + b"\n", [b"a"], 2, "longer than the limit"),
         (Lines() | text(), b"a\nb\xff\nc\n", ["a"], 3, "byte 3 is not valid utf-8 text"),
-        (Lines() | text(), b"a\r\nb\r\n\xe2\x82\nc\n", ["a", "b"], 6, "byte 6"),
+        (Lines() | text(), b"a\r\nb\r\n\xe2\x82\nc\n", ["a", "b"], 6, "byte 6 is not valid utf-8 text"),
         (Lines() | text(), b"a\nb\xe2\x82", ["a"], 3, "character at byte 3 is incomplete"),
         (Lines() | text("ascii"), b"a\r\nb\nc\xe9\n", ["a", "b"], 6, "byte 6 is not valid ascii text"),
         (Lines() | json(), b"1\r\n[2]\n[1 x]\n", [1, [2]], 10, "not valid JSON at byte 10"),

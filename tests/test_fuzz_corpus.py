@@ -6,19 +6,15 @@ written beside it, in fuzz/families.
 
 from __future__ import annotations
 
-import importlib
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fuzz.families import load
 
 PROJECT = Path(__file__).parent.parent
 FUZZ = PROJECT / "fuzz"
-
-sys.path.insert(0, str(PROJECT))  # fuzz is no part of what is installed
-TARGETS = importlib.import_module("fuzz.families").load()
-sys.path.remove(str(PROJECT))
+TARGETS = load()
 
 
 @pytest.mark.parametrize("name", TARGETS)

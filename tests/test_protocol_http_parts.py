@@ -371,6 +371,24 @@ def test_a_page_is_the_same_in_whatever_pieces(size: int) -> None:
     assert names(Page("http://h/a/", unquote), PAGE, size) == ["/a/b c.txt", "/a/d/"]
 
 
+def test_a_long_tag_is_not_looked_at_anew_with_every_block() -> None:
+    class Counting(Page):
+        def __init__(self) -> None:
+            super().__init__("http://h/a/", unquote)
+            self.looked_at, feed = 0, self._parser.feed
+
+            def counted(data: str) -> None:
+                feed(data)
+                self.looked_at += len(data) + len(self._parser.rawdata)
+
+            self._parser.feed = counted  # type: ignore[method-assign]
+
+    page = b'<a title="' + b" x" * 450_000 + b'" href=b>b</a>'
+    reader = Counting()
+    assert names(reader, page, 16 * 1024) == ["/a/b"]
+    assert reader.looked_at < 4 * len(page)  # each block alone: eight times
+
+
 @settings(max_examples=50)
 @given(
     st.lists(

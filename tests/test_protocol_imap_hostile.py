@@ -414,6 +414,16 @@ def test_an_answer_that_does_not_end(command: str, answer: bytes, call: Callable
         box.close()
 
 
+@pytest.mark.parametrize("delimiter", ['"//"', "{2}\r\n\xff\xfe", '"é"', '""', "NIL"])
+def test_a_delimiter_that_is_none_leads_nowhere(delimiter: str) -> None:
+    heard: list[str] = []
+    listed = f"* LIST (\\Noselect) {delimiter} x\r\n".encode("latin-1") + b"TAG OK done\r\n"
+    with imap({"EXAMINE": b"TAG NO that is none\r\n", "LIST": listed}, heard=heard) as url, session(url) as box:
+        with pytest.raises(errors.Refused, match="that is none"):
+            box.list("x")
+        assert [command for command in heard if command.startswith("LIST")] == ['LIST "" "x"']
+
+
 def test_a_message_of_4_gib_is_announced_and_not_allocated() -> None:
     with imap({"UID FETCH": b"* 1 FETCH (UID 1 BODY[] {4294967296}\r\nhello"}) as url:
         box = session(url, timeout=0.3).open()

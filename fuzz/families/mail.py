@@ -124,7 +124,9 @@ IMAP_TALKS = (
            b"[COPYUID ", b"[UIDNEXT ", b"&AOk-"),
 )  # fmt: skip
 def imap(given: Given) -> None:
-    converse(given, lambda: talk(IMAPTalk, "imap://user@here/INBOX?tls=never"), given.among(IMAP_TALKS))
+    begin = given.among(IMAP_TALKS)
+    idles = begin is IMAP_TALKS[-1]  # for a time, so it depends on the time what it hears
+    converse(given, lambda: talk(IMAPTalk, "imap://user@here/INBOX?tls=never"), begin, alike=not idles)
 
 
 @target(

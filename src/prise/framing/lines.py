@@ -68,7 +68,7 @@ class LinesDecoder(BufferedDecoder):
         self._waiting = 0  # bytes in them
 
     def feed(self, data: bytes, most: int = MOST_MESSAGES, /) -> list[Any]:
-        end = data.find(b"\n")
+        end = data.find(b"\n")  # first: to look at the last byte before costs the usual read a tenth more (measured)
         if 0 <= end == len(data) - 1 <= self._room:  # one whole line, the usual read: cutting it off beats splitting
             self._origin += end + 1
             return [data[:end].removesuffix(b"\r")]
@@ -85,7 +85,7 @@ class LinesDecoder(BufferedDecoder):
 
     def _cut(self, data: bytes, most: int) -> bytes:
         """Takes the next complete lines off the buffer, at most `most`, in one piece."""
-        ready = self._ready + data.count(b"\n")  # the only search for it in a long line that comes in pieces
+        ready = self._ready + data.count(b"\n")  # not in what is held: that was counted when it came
         if not ready and len(data) >= _LARGE and self._error is None:
             held = len(self._buffer) - self._at + self._waiting + len(data)
             if held <= self._limit:

@@ -43,9 +43,7 @@ class TextLinesDecoder(LinesDecoder):
 
     def feed(self, data: bytes, most: int = MOST_MESSAGES, /) -> list[Any]:
         end = data.find(b"\n")
-        if (
-            0 <= end == len(data) - 1 <= self._room
-        ):  # one whole line, the usual read: cutting it off beats splitting it off
+        if 0 <= end == len(data) - 1 <= self._room:  # one whole line, the usual read: cutting it off beats splitting
             try:
                 line = data[:end].decode()
             except UnicodeDecodeError:

@@ -72,18 +72,7 @@ def serve(
     if in_running_loop():
         raise UsageError("serve() would stop the running asyncio loop: use `async with prise.listen(...)` in it")
     server = Serving(
-        conversation,
-        addresses,
-        framing,
-        model,
-        workers,
-        limits,
-        layers,
-        tls,
-        drain_time,
-        handover,
-        metrics,
-        observer,
+        conversation, addresses, framing, model, workers, limits, layers, tls, drain_time, handover, metrics, observer
     )
     with server.bound():
         control = Control(drain_time=drain_time)
@@ -120,19 +109,7 @@ def listen(
     Use it as `with listen(...) as server:` or, for the model asyncio on the running loop, `async with listen(...)`.
     Leaving the block drains. Without a block: `listen(...).start()` and `stop()`. It touches no signals.
     """
-    return Server(
-        Serving(
-            conversation,
-            addresses,
-            framing,
-            model,
-            workers,
-            limits,
-            layers,
-            tls,
-            drain_time,
-            handover,
-            metrics,
-            observer,
-        )
+    serving = Serving(
+        conversation, addresses, framing, model, workers, limits, layers, tls, drain_time, handover, metrics, observer
     )
+    return Server(serving)

@@ -75,10 +75,10 @@ class Serving:
         self.drain_time = drain_time
         self.where = [Address.parse(address) for address in addresses or (":50000",)]
         self.listeners: list[Listening] = []
-        self._others = False  # an old release has them as well
         self.addresses: list[Address] = []
         self.work: Work | None = None
-        self.board: Board | None = None  # its `others` goes before ours
+        self.board: Board | None = None
+        self._others = False  # what `_shared` says while there is no board
         self.metrics: Metrics | None = None
         if metrics is not None:
             from prise.observe.metrics import Metrics
@@ -99,7 +99,7 @@ class Serving:
             inheritance = None
             if self.succession is not None:
                 inheritance = self.succession.inherit(self.service.model in ("select", "asyncio") and self.workers == 1)
-            self._others = inheritance is not None  # until `take_over`, the old release may go on
+            self._shared = inheritance is not None  # until `take_over`, the old release may go on
             for address in self.where:
                 found = inheritance.listening_at(str(address)) if inheritance is not None else []
                 self.listeners += [self._adopted(address, each) for each in found] or self._bind(address)
@@ -136,9 +136,7 @@ class Serving:
         if succession is None:
             return []
         succession.commit()
-        self._others = False
-        if self.board is not None:
-            self.board.others = False
+        self._shared = False
         private.add(succession.fileno())  # else children would keep it open
         succession.wake = control.wake
         control.succession = succession
@@ -175,6 +173,13 @@ class Serving:
     def _shared(self) -> bool:
         """Another process has the listeners as well, and needs their paths: an old release, or a new one."""
         return self._others if self.board is None else self.board.others
+
+    @_shared.setter
+    def _shared(self, shared: bool) -> None:
+        if self.board is None:
+            self._others = shared
+        else:
+            self.board.others = shared
 
     @property
     def _all_listeners(self) -> list[Listening]:
@@ -277,9 +282,10 @@ class Serving:
         return 1 + child_rows(self.service.limits.connections)
 
     def make_board(self) -> Board:
-        self.board = Board(self.workers * self._rows)
-        self.board.others = self._others
-        return self.board
+        board = Board(self.workers * self._rows)
+        board.others = self._shared
+        self.board = board
+        return board
 
 
 _bound: set[Serving] = set()

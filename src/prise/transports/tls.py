@@ -8,14 +8,12 @@ Options: those of tcp, and `cert`, `key`, `ca`, `client-ca`, `name`, `alpn` (sev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from prise.address import Address
 from prise.layers.base import LayerFactory
 from prise.tls import TLS
 from prise.transports import tcp
-from prise.transports.base import Deadline, Endpoint, Listening, Steps
 
 _ARGUMENTS = {
     "alpn": "alpn",
@@ -34,20 +32,7 @@ _ARGUMENTS = {
 _plain_client: TLS | None = None
 
 
-def looks_up(address: Address) -> bool:
-    return tcp.looks_up(address)
-
-
-def resolve(address: Address, passive: bool) -> list[Endpoint]:
-    return tcp.resolve(address, passive)
-
-
-def bind(address: Address, backlog: int) -> list[Listening]:
-    return tcp.bind(address, backlog)
-
-
-def connect(address: Address, endpoints: Sequence[Endpoint], deadline: Deadline) -> Steps:
-    return tcp.connect(address, endpoints, deadline)
+looks_up, resolve, bind, connect = tcp.looks_up, tcp.resolve, tcp.bind, tcp.connect
 
 
 def layers(address: Address, server: bool, tls: TLS | None = None) -> tuple[LayerFactory, ...]:

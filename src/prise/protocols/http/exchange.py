@@ -34,6 +34,7 @@ from prise.protocols.http.message import (
     Request,
     Response,
     checked_headers,
+    host_of,
     same_origin,
     url_of,
 )
@@ -171,7 +172,7 @@ class Exchange(Talk):
         try:
             target = Target.parse(urljoin(history[-1], location).partition("#")[0])
             if target.protocol == "http":
-                _ = Request("GET", target, {}).host  # which must be the name of one
+                host_of(target)  # which must be the name of one
         except (AddressError, UsageError, ValueError):
             raise ProtocolError(
                 "the server redirects to what is no URL: {location!r}", peer=request.target, location=location[:200]

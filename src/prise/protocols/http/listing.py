@@ -25,7 +25,7 @@ MOST_NAMES = 1_000_000
 """Entries of one listing."""
 
 BLOCK = 64 * 1024
-"""Characters of a page that are parsed at once: html.parser looks again at what it could not finish the time before."""
+"""Characters of a page that are parsed at once, at least: see `Page._step`."""
 
 LONGEST_TAG = 1024 * 1024
 """Characters of what html.parser cannot finish: one tag, comment or script."""
@@ -73,18 +73,27 @@ class Page:
         text = self._decoder.decode(data)
         self._waiting.append(text)
         self._size += len(text)
-        return self._parse() if self._size >= BLOCK else ()
+        return self._parse() if self._size >= self._step else ()
 
     def end(self) -> Iterable[Entry]:
         entries = [*self._parse()]
         self._parser.link_ends()
         return [*entries, *self._entries()]
 
+    @property
+    def _step(self) -> int:
+        """Characters that are parsed next. html.parser looks again at all that it could not finish: with as much again each
+        time, a long tag is looked at a few times and not once for each block."""
+        return max(BLOCK, len(self._parser.rawdata))
+
     def _parse(self) -> Iterator[Entry]:
         text, self._waiting, self._size = "".join(self._waiting), [], 0
-        for start in range(0, len(text), BLOCK):
+        start = 0
+        while start < len(text):
+            end = start + self._step
+            piece, start = text[start:end], end
             try:
-                self._parser.feed(text[start : start + BLOCK])
+                self._parser.feed(piece)
             except AssertionError:  # html.parser's, for a marked section that is none: <![x y
                 raise ProtocolError("the page is no HTML", operation="list") from None
             if len(self._parser.rawdata) > LONGEST_TAG:

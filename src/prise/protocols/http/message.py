@@ -56,6 +56,19 @@ class Headers(Mapping[str, str]):
         return [word for word in (part.strip().lower() for part in self.get(name, "").split(",")) if word]
 
 
+def host_of(target: Target) -> str:
+    """What Host says of a URL (RFC 9110 §7.2). Raises UsageError where its host is no name."""
+    name = target.host
+    if ":" in name:
+        name = f"[{name.partition('%')[0]}]"  # the zone is of this machine alone (RFC 6874 §1)
+    elif not name.isascii():
+        try:
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            raise UsageError("{host} cannot be the name of a host", peer=target, host=repr(name[:80])) from None
+    return name if target.port == (443 if target.tls else 80) else f"{name}:{target.port}"
+
+
 @dataclass(slots=True)
 class Request:
     """One request. target: its URL. headers: those beyond Host and Content-Length."""
@@ -77,16 +90,7 @@ class Request:
         for said, value in self.headers.items():
             if said.lower() == "host":
                 return value
-        target = self.target
-        name = target.host
-        if ":" in name:
-            name = f"[{name.partition('%')[0]}]"  # the zone is of this machine alone (RFC 6874 §1)
-        elif not name.isascii():
-            try:
-                name = name.encode("idna").decode()
-            except UnicodeError:
-                raise UsageError("{host} cannot be the name of a host", peer=target, host=repr(name[:80])) from None
-        return name if target.port == (443 if target.tls else 80) else f"{name}:{target.port}"
+        return host_of(self.target)
 
 
 @dataclass(frozen=True, slots=True)
