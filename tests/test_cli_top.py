@@ -12,7 +12,8 @@ import pytest
 
 import prise
 from cli_process import PATIENCE, Running, Screen, run_here
-from prise.cli.top_table import KEPT, Watched, curve_of, fitted, rows, short, table
+from prise.cli.columns import cut
+from prise.cli.top_table import KEPT, Watched, curve_of, rows, short, table
 from prise.observe.scrape import Sample
 
 METRICS = """
@@ -84,7 +85,7 @@ def test_what_a_server_says_moves_no_cursor() -> None:
     server.take(Sample('prise_info{model="\x1b[2J"} 1\nprocess_cpu_seconds_total{process="\x1b[H"} 1\n', 0.0))
     assert "\x1b" not in shown(server)
     assert "^[[2J" in shown(server)
-    assert fitted("日本", 3) == "日"
+    assert cut("日本", 3) == "日"
 
 
 def test_a_server_that_is_gone_keeps_what_was_known_without_rates() -> None:

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prise.cli.columns import Row, fitted, width
 from prise.protocols.entry import Entry
 from prise.reader import mail, markup
 from prise.reader.markup import text_of
 from prise.reader.portions import _with_header
-from prise.reader.rows import Row, author, fitted, letter_rows, row, text_rows, width, wrapped
+from prise.reader.rows import author, letter_rows, row, text_rows, wrapped
 
 HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +22,8 @@ from prise.cli.terminal import full_screen, is_terminal
 from prise.cli.texts import examples
 from prise.cli.top_table import Watched, table
 from prise.locale import translate as _
-from prise.observe.scrape import Sample, Scraper
+from prise.observe.logs import written
+from prise.observe.scrape import Scraper
 
 SHORTEST = 0.1
 """Seconds between two readings, at the least."""
@@ -82,12 +84,18 @@ class Watching:
             threading.Thread(target=self._watch, args=(watched, scraper, changed), daemon=True).start()
 
     def _watch(self, watched: Watched, scraper: Scraper, changed: Callable[[], object]) -> None:
-        due = time.monotonic()
-        while True:
+        for _turn in self._turns():
             _read(watched, scraper)
             changed()
-            due = max(due + self._every, time.monotonic())
-            time.sleep(due - time.monotonic() if due > time.monotonic() else 0)
+
+    def _turns(self) -> Iterator[int]:
+        """0, 1, ... when it is time for a reading, for ever. One that took too long puts off those behind it."""
+        due = time.monotonic()
+        for turn in itertools.count():
+            yield turn
+            now = time.monotonic()
+            due = max(due + self._every, now)
+            time.sleep(due - now)
 
     def _read_all(self) -> prise.PriseError | None:
         """Reads each once; returns the first error. One after the other: this is for scripts."""
@@ -105,18 +113,16 @@ class Watching:
 
     def print_json(self, once: bool) -> int:
         """An object for each reading, and each server; rates from the second on. once: only the second reading."""
-        due, count = time.monotonic(), 0
-        while True:
+        for turn in self._turns():
             error = self._read_all()
-            count += 1
-            if not once or count == 2:
-                for watched in self.servers:
-                    click.echo(json.dumps(told(watched), ensure_ascii=False))
-                sys.stdout.flush()
-            if once and count == 2:
-                return 0 if error is None else error.exit_code
-            due = max(due + self._every, time.monotonic())
-            time.sleep(max(due - time.monotonic(), 0.0))
+            if turn == 0 and once:
+                continue
+            for watched in self.servers:
+                click.echo(json.dumps(told(watched), ensure_ascii=False))
+            sys.stdout.flush()
+            if once:
+                break
+        return 0 if error is None else error.exit_code
 
 
 def _read(watched: Watched, scraper: Scraper) -> prise.PriseError | None:
@@ -130,9 +136,7 @@ def _read(watched: Watched, scraper: Scraper) -> prise.PriseError | None:
 
 def told(watched: Watched) -> dict[str, Any]:
     """What one JSON object says. cpu: 1.0 is a whole core."""
-    moment = datetime.now(UTC)
-    found: dict[str, Any] = {"time": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"}
-    found["address"] = watched.address
+    found: dict[str, Any] = {"time": written(datetime.now(UTC)), "address": watched.address}
     if watched.error is not None or watched.sample is None:
         return {**found, "error": watched.error}
     sample, rates = watched.sample, watched.rates
@@ -143,9 +147,9 @@ def told(watched: Watched) -> dict[str, Any]:
         "open": sample.count("prise_connections_open"),
         "limit": _whole(sample.value("prise_connections_limit")),
         "total": sample.count("prise_connections_total"),
-        "refused": _causes(sample, "prise_connections_refused_total"),
-        "errors": _causes(sample, "prise_errors_total"),
-        "dropped": _causes(sample, "prise_datagrams_dropped_total"),
+        "refused": sample.causes("prise_connections_refused_total"),
+        "errors": sample.causes("prise_errors_total"),
+        "dropped": sample.causes("prise_datagrams_dropped_total"),
         "per_second": None if rates is None else {name: round(rate, 3) for name, rate in rates.counts.items()},
         "processes": [
             {
@@ -157,10 +161,6 @@ def told(watched: Watched) -> dict[str, Any]:
             for each in sample.processes
         ],
     }
-
-
-def _causes(sample: Sample, name: str) -> dict[str, int]:
-    return {cause: int(count) for cause, count in sample.by("cause", name).items()}
 
 
 def _whole(number: float | None) -> int | None:

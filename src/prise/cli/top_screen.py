@@ -12,7 +12,8 @@ from prompt_toolkit.layout import FormattedTextControl, HSplit, Layout, Window
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
-from prise.cli.top_table import Row, Watched, fitted, table
+from prise.cli.columns import Row, cut
+from prise.cli.top_table import Watched, table
 from prise.locale import translate as _
 
 STYLE = Style.from_dict({"bold": "bold", "dim": "fg:ansigray", "error": "fg:ansired", "status": "reverse"})
@@ -52,7 +53,7 @@ class Screen:
 
     def _status(self) -> StyleAndTextTuples:
         keys = _(" every {seconds} s   ↑ ↓ move   q quits").format(seconds=f"{self._every:g}")
-        return [("", fitted(keys, self.app.output.get_size().columns))]
+        return [("", cut(keys, self.app.output.get_size().columns))]
 
     def _bindings(self) -> KeyBindings:
         keys = KeyBindings()

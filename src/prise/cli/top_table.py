@@ -11,11 +11,10 @@ from __future__ import annotations
 import sys
 import textwrap
 import time
-import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
+from prise.cli.columns import Row, cut, flat
 from prise.cli.progress import clock
 from prise.cli.texts import amount, visible
 from prise.locale import translate as _
@@ -32,13 +31,6 @@ MOST_LINES = 4
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _PLAIN = "_.,-=+*#"
-
-
-class Row(NamedTuple):
-    """style: "" or a class of the screen's style: "bold", "dim", "error"."""
-
-    text: str
-    style: str = ""
 
 
 class Watched:
@@ -79,7 +71,7 @@ class Watched:
 def rows(watched: Watched, width: int) -> Iterator[Row]:
     """All about one server, each row at most `width` columns."""
     for row in _rows(watched, width):
-        yield Row(fitted(row.text, width), row.style)
+        yield Row(cut(flat(row.text), width), row.style)
 
 
 def _rows(watched: Watched, width: int) -> Iterator[Row]:
@@ -148,7 +140,7 @@ def _causes(sample: Sample) -> Iterator[Row]:
         (_("refused"), "prise_connections_refused_total"),
         (_("datagrams dropped"), "prise_datagrams_dropped_total"),
     ):
-        causes = {cause: int(count) for cause, count in sample.by("cause", name).items() if count}
+        causes = {cause: count for cause, count in sample.causes(name).items() if count}
         if causes:
             which = ", ".join(f"{cause} {count}" for cause, count in causes.items())
             yield Row(f"  {title} {sum(causes.values())} ({which})", "error" if name == "prise_errors_total" else "")
@@ -206,19 +198,6 @@ def _blocks() -> str:
     except (UnicodeEncodeError, LookupError):
         return _PLAIN
     return _BLOCKS
-
-
-def fitted(text: str, width: int) -> str:
-    """As much of the text as so many columns hold. Control characters are shown, and move no cursor."""
-    kept, columns = [], 0
-    for character in visible(text).replace("\n", " ").replace("\t", " "):
-        columns += (
-            0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        )
-        if columns > width:
-            break
-        kept.append(character)
-    return "".join(kept)
 
 
 def table(servers: Iterable[Watched], width: int) -> list[Row]:

@@ -18,6 +18,11 @@ _USUAL = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"mess
 """The attributes that every record has; all others came with `extra`."""
 
 
+def written(moment: datetime) -> str:
+    """A time in UTC as RFC 3339 has it, to the millisecond: 2026-11-21T18:38:00.120Z."""
+    return f"{moment.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
+
+
 class JsonLines(logging.Formatter):
     """A formatter for any `logging.Handler`.
 
@@ -26,9 +31,8 @@ class JsonLines(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, UTC)
         told: dict[str, Any] = {
-            "time": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z",
+            "time": written(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

@@ -84,6 +84,10 @@ class Sample:
         """The numbers of a metric by the values of a label."""
         return {dict(labels).get(label, ""): value for labels, value in self.values.get(name, {}).items()}
 
+    def causes(self, name: str) -> dict[str, int]:
+        """How often for which cause, of a counter that tells them apart."""
+        return {cause: int(count) for cause, count in self.by("cause", name).items()}
+
     @property
     def info(self) -> dict[str, str]:
         return next((dict(labels) for labels in self.values.get("prise_info", {})), {})

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from prise.cli.columns import flat
 from prise.cli.texts import amount
 from prise.errors import PriseError
 from prise.locale import translate as _
 from prise.reader.commands import COMMANDS, NAMES, WHILE_BUSY
 from prise.reader.pages import ListPage, Page, TextPage, attachments_of, page_of
 from prise.reader.places import Place, elsewhere, file_name
-from prise.reader.rows import flat
 from prise.reader.servers import Servers, Thing, written
 
 MOST_PAGES = 50

@@ -9,13 +9,14 @@ import re
 from abc import ABC, abstractmethod
 from typing import Any
 
+from prise.cli.columns import Row
 from prise.protocols.entry import Entry
 from prise.reader import mail
 from prise.reader.mail import Attachment, Letter
 from prise.reader.markup import text_of
 from prise.reader.places import LETTERS, UNREADABLE, Place
 from prise.reader.portions import Portion
-from prise.reader.rows import Row, letter_rows, row, text_rows, wrapped
+from prise.reader.rows import letter_rows, row, text_rows, wrapped
 from prise.reader.servers import Thing
 
 SELECTED = "selected"

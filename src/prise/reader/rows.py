@@ -5,11 +5,10 @@ All of it goes through `visible`: what came from the network shows its control c
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import datetime
 from email.utils import parseaddr
-from typing import NamedTuple
 
+from prise.cli.columns import Row, columns_of, fitted, flat
 from prise.cli.texts import amount, visible
 from prise.locale import N_
 from prise.locale import translate as _
@@ -37,13 +36,6 @@ FROM = 22
 """Columns of who wrote a message."""
 LONGEST_AUTHOR = 200
 """Characters of it that are looked at: comments in comments cost the parser a call each, and Python has a limit."""
-
-
-class Row(NamedTuple):
-    """style: a class of the screen's style: "", "dim", "bold" or "error"."""
-
-    text: str
-    style: str = ""
 
 
 def row(entry: Entry, protocol: str) -> Row:
@@ -130,28 +122,6 @@ def shown(text: str) -> str:
     return visible(text).expandtabs(8).rstrip("\n")
 
 
-def flat(text: str) -> str:
-    """The same on one line."""
-    return visible(text).replace("\n", " ").replace("\t", " ")
-
-
-def width(text: str) -> int:
-    """Columns that a text takes on a terminal."""
-    return len(text) if text.isascii() else sum(map(_columns, text))
-
-
-def fitted(text: str, columns: int) -> str:
-    """Cut or filled up to so many columns."""
-    if text.isascii():
-        return text[:columns].ljust(columns)
-    used = 0
-    for place, character in enumerate(text):
-        used += _columns(character)
-        if used > columns:
-            return text[:place] + " " * (columns - width(text[:place]))
-    return text + " " * (columns - used)
-
-
 def wrapped(rows: list[Row], columns: int) -> list[Row]:
     """Rows of at most so many columns, broken between words where that is possible."""
     found: list[Row] = []
@@ -170,7 +140,7 @@ def _broken(text: str, columns: int) -> list[str]:
     place = 0
     while place < len(text):
         character = text[place]
-        used += _columns(character)
+        used += columns_of(character)
         if used > columns:
             end = space if space > begin else place
             lines.append(text[begin:end])
@@ -182,11 +152,3 @@ def _broken(text: str, columns: int) -> list[str]:
         place += 1
     lines.append(text[begin:])
     return lines
-
-
-def _columns(character: str) -> int:
-    if character < "\u0300":
-        return 1
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -35,12 +35,12 @@ from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
+from prise.cli.columns import fitted, flat
 from prise.cli.texts import amount
 from prise.locale import translate as _
 from prise.reader.commands import COMMANDS
 from prise.reader.model import Finish, Question, Reader
 from prise.reader.pages import Page
-from prise.reader.rows import fitted, flat
 from prise.reader.servers import Servers
 
 WHEEL = 3
