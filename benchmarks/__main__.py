@@ -1,79 +1,18 @@
 """`python -m benchmarks [NAME...] [--quick] [--rounds N] [--seconds S] [--only PART]`, from the folder of the project;
 `python -m benchmarks --page` rewrites the page and the plots from the results that are there.
 
-The peers live in a virtual environment of their own, `.venv-bench`, made here when it is missing or when the list of
-what belongs in it has changed; this program then starts again inside it. prise is imported from `src`.
+The peers live in a virtual environment of their own, `.venv-benchmarks` (scripts/environment.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
-import subprocess
 import sys
 import time
 import traceback
-import venv
-from pathlib import Path
-from typing import Any
 
-PROJECT = Path(__file__).parent.parent
-ENVIRONMENT = PROJECT / ".venv-bench"
-PYTHON = ENVIRONMENT / "bin" / "python"
-REQUIREMENTS = PROJECT / "benchmarks" / "requirements.txt"
-NAMES = (
-    "echo",
-    "budget",
-    "scale",
-    "accept",
-    "firstbyte",
-    "idle",
-    "tls",
-    "websocket",
-    "udp",
-    "fanout",
-    "relay",
-    "web",
-    "chat",
-    "page",
-    "store",
-    "nats",
-    "handover",
-    "ipc",
-    "nntp",
-    "imap",
-    "ftp",
-    "http",
-)
-CLIENTS = ("nntp", "imap", "ftp", "http")  # of these, one module has all
-
-
-def prepare() -> None:
-    """Makes the environment of the peers, unless it is there and complete."""
-    installed = ENVIRONMENT / "installed.txt"
-    if installed.exists() and installed.read_bytes() == REQUIREMENTS.read_bytes():
-        return
-    print(f"installing the peers into {ENVIRONMENT.name}", file=sys.stderr)
-    venv.create(ENVIRONMENT, with_pip=True, clear=True)
-    options = ("--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(REQUIREMENTS))
-    subprocess.run([str(PYTHON), "-m", "pip", "install", *options], check=True)
-    installed.write_bytes(REQUIREMENTS.read_bytes())
-
-
-def start_again() -> None:
-    """Replaces this process by the same one in the environment of the peers."""
-    source = str(PROJECT / "src")
-    os.chdir(PROJECT)
-    os.environ["PYTHONPATH"] = source
-    os.execv(PYTHON, [str(PYTHON), "-m", "benchmarks", *sys.argv[1:]])
-
-
-def part(name: str) -> Any:
-    """What measures: it has measure(rounds, seconds, only)."""
-    if name in CLIENTS:
-        return importlib.import_module("benchmarks.clients").TASKS[name]
-    return importlib.import_module(f"benchmarks.{name}")
+from benchmarks.parts import NAMES, part
+from scripts.environment import go_on_in
 
 
 def run(options: argparse.Namespace) -> bool:
@@ -134,9 +73,7 @@ def main() -> int:
         return 0
     if not sys.platform.startswith("linux"):
         parser.error("the figures come from /proc, so this runs on Linux only")
-    if Path(sys.prefix).resolve() != ENVIRONMENT.resolve():
-        prepare()
-        start_again()
+    go_on_in("benchmarks", "the peers")
     return 0 if run(options) else 1
 
 

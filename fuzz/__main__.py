@@ -2,43 +2,17 @@
 
 Inputs worth keeping go to fuzz/corpus, one that broke something to fuzz/crashes, the figures of a long run to fuzz/results.md.
 
-atheris lives in a virtual environment of its own, `.venv-fuzz`, made here when it is missing or when the list of what belongs
-in it has changed; this program then starts again inside it. prise is imported from `src`.
+atheris lives in a virtual environment of its own, `.venv-fuzz` (scripts/environment.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
-import venv
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
 
-PROJECT = Path(__file__).parent.parent
-ENVIRONMENT = PROJECT / ".venv-fuzz"
-PYTHON = ENVIRONMENT / "bin" / "python"
-REQUIREMENTS = PROJECT / "fuzz" / "requirements.txt"
-
-
-def prepare() -> None:
-    """Makes the environment, unless it is there and complete."""
-    installed = ENVIRONMENT / "installed.txt"
-    if installed.exists() and installed.read_bytes() == REQUIREMENTS.read_bytes():
-        return
-    print(f"installing atheris into {ENVIRONMENT.name}", file=sys.stderr)
-    venv.create(ENVIRONMENT, with_pip=True, clear=True)
-    options = ("--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(REQUIREMENTS))
-    subprocess.run([str(PYTHON), "-m", "pip", "install", *options], check=True)
-    installed.write_bytes(REQUIREMENTS.read_bytes())
-
-
-def start_again() -> None:
-    """Replaces this process by the same one in that environment."""
-    os.chdir(PROJECT)
-    os.environ["PYTHONPATH"] = str(PROJECT / "src")
-    os.execv(PYTHON, [str(PYTHON), "-m", "fuzz", *sys.argv[1:]])
+from scripts.environment import go_on_in
 
 
 def run(names: list[str], seconds: int, jobs: int) -> bool:
@@ -83,9 +57,7 @@ def main() -> int:
     options = parser.parse_args()
     if not sys.platform.startswith("linux"):
         parser.error("the wheels of atheris, and /proc, are for Linux only")
-    if Path(sys.prefix).resolve() != ENVIRONMENT.resolve():
-        prepare()
-        start_again()
+    go_on_in("fuzz", "atheris")
     return 0 if run(options.names, options.seconds, options.jobs) else 1
 
 

@@ -8,8 +8,9 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+
 from benchmarks import plot, readme, results
-from benchmarks.__main__ import NAMES
+from benchmarks.parts import NAMES
 from benchmarks.results import FOLDER, Column, Goal, Report, Row
 from benchmarks.servers import Entry
 

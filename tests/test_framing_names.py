@@ -91,6 +91,7 @@ def test_a_framing_is_its_own_name() -> None:
         ("fixed:0", "above 0"),
         ("prefixed:3", "1, 2, 4 or 8 bytes, not 3"),
         ("prefixed:4,middle", "'big' or 'little', not 'middle'"),
+        ("delimited:" + "x" * 991, "name of 1001 characters: at most 1000"),
     ],
 )
 def test_what_is_not_a_name_is_refused_with_the_cure(name: str, says: str) -> None:

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from fuzz.families import load
 
 PROJECT = Path(__file__).parent.parent

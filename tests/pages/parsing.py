@@ -10,10 +10,14 @@ from pathlib import Path
 import click
 
 from prise import Address
+from prise.cli.parameters import ADDRESS
 from prise.cli.root import build
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = {"SHA256": "ab" * 32, "host:8000-8010": "host:8000"}  # a range: `prise check` reads it itself
+EXAMPLES = {
+    "SHA256": "ab" * 32,
+    "host:8000-8010": "host:8000",  # a range: `prise check` reads it itself
+}
 
 
 def understood(command: str) -> None:
@@ -36,14 +40,14 @@ def _prise(words: list[str]) -> None:
     while isinstance(group, click.Group) and words and not words[0].startswith("-"):
         chosen = group.get_command(context, words[0])
         if chosen is None:
-            break
+            raise ValueError(f"prise has no command {words[0]}")
         group, words = chosen, words[1:]
     if words in (["--version"], ["--help"]):
         return
     assert group is not None
     with group.make_context("prise", words) as context:
-        for name in ("address", "a", "b", "on"):
-            given = context.params.get(name)
+        for parameter in group.params:
+            given = context.params.get(str(parameter.name)) if parameter.type is ADDRESS else None
             for each in [given] if isinstance(given, str) else given or ():
-                if not each.startswith("telnet"):  # a URL of a protocol
+                if not each.startswith(("telnet", "http")):  # a URL of a protocol
                     Address.parse(each.removeprefix("listen:").removeprefix("connect:"))

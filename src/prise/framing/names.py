@@ -71,6 +71,9 @@ FRAMINGS: dict[str, Callable[[str, str], Framing]] = {
 }
 CODECS = ("text", "json", "msgpack", "bytes")
 
+LONGEST_NAME = 1000
+"""Characters. What is no name of a framing is quoted in the error."""
+
 # The last "|" with a word behind it: the delimiter itself may be one ("delimited:|").
 _SPELLING = re.compile(r"(?P<framing>.*?)(?:\s*\|\s*(?P<codec>[A-Za-z_][^|:]*)(?::(?P<argument>[^|]*))?)?", re.DOTALL)
 
@@ -81,6 +84,8 @@ def framing_of(what: str | Framing) -> Framing:
         return what
     if not isinstance(what, str):
         raise UsageError("a framing is a name or an object made by prise.framing, not {what!r}", what=what)
+    if len(what) > LONGEST_NAME:
+        raise UsageError("a framing's name of {size} characters: at most {limit}", size=len(what), limit=LONGEST_NAME)
     spelling = _SPELLING.fullmatch(what.strip())
     assert spelling is not None  # its first group takes anything
     name, _, argument = spelling["framing"].partition(":")
