@@ -92,12 +92,11 @@ class ClientWebSocket(WebSocketLayer):
     def _refuse(self, cause: Exception) -> HandshakeError:
         if isinstance(cause, InvalidStatus):
             response = cause.response
-            place = response.headers.get("Location")
+            places = response.headers.get_all("Location")
             said = f"{response.status_code} {response.reason_phrase}"
-            if place is not None:
-                return HandshakeError(
-                    "the server sends us elsewhere ({said}): {place}", said=plain(said), place=plain(place)
-                )
+            if places:
+                place = plain(", ".join(places))
+                return HandshakeError("the server sends us elsewhere ({said}): {place}", said=plain(said), place=place)
             body = plain(bytes(response.body or b"").decode("utf-8", "replace").strip())
             return HandshakeError(
                 "the server answers {said} in place of a WebSocket: {body}", said=plain(said), body=body

@@ -83,7 +83,13 @@ class ServerWebSocket(WebSocketLayer):
         if protocol.handshake_exc is not None:
             protocol.send_response(response)
             return  # `_refuse` says why
-        host = headers.get("Host", "")
+        hosts = headers.get_all("Host")
+        if len(hosts) > 1:  # RFC 9112 §3.2; which of them the origin is compared with must not be a matter of taste
+            self._reject(400, "A request has one Host.\n")
+            raise self._fail(
+                HandshakeError("the client asks for several hosts at once: {hosts}", hosts=plain(", ".join(hosts)))
+            )
+        host = hosts[0] if hosts else ""
         origin = protocol.origin
         if self._path is not None and event.path.partition("?")[0] != self._path:
             self._reject(404, "There is no WebSocket at this path.\n")
