@@ -1,113 +1,30 @@
 """A connection for `await`: clients on asyncio, and coroutine conversations on asyncio or on our own loop.
 
-`receive` and `send` do not suspend when they need not. When they must, they await a `Waiter`, which both worlds understand:
-
-- on our own loop the connection steps the coroutine itself; the Waiter that comes out of `coroutine.send` only says "not yet".
-- on asyncio a Task runs the coroutine; to the Task the Waiter is a future (it has `_asyncio_future_blocking`, takes the Task's
-  callback and context, and answers `result` and `cancel`). The callback is called straight from the turn in which the
-  message arrived, so a message costs neither a Future nor a trip through the loop.
-
-A coroutine that awaits anything else on our own loop gets SpellingError, which names the cure, raised at that `await`.
+Here is what is called; what the loop does with it stands in asynchronous_waking.py. `receive` and `send` do not suspend when they
+need not. When they must, they await a `Waiter` (waiter.py), which both worlds understand.
 """
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Coroutine, Generator
-from contextvars import Context
+from collections.abc import Generator
 from functools import partial
 from types import TracebackType, coroutine
 from typing import Any, Self
 
+from prise.connection.asynchronous_waking import WakingConnection
 from prise.connection.base import END, End
 from prise.connection.files import PIECE, refuse_messages
-from prise.connection.host import Host
-from prise.connection.looped import CLOSED, OPEN
-from prise.connection.looped_files import Outgoing, SendingFiles
+from prise.connection.looped import CLOSED
+from prise.connection.looped_files import Outgoing
 from prise.connection.parting import Detached
-from prise.core.conversation import Conversation, foreign_awaitable, needs_asyncio
-from prise.core.pipeline import Pipeline
-from prise.errors import ConnectionLost, TooSlow, UsageError
+from prise.connection.waiter import Waiter
+from prise.errors import ConnectionLost, TooSlow
 
 
-class Waiter:
-    """One reason to wait, of one coroutine. `waiting` while it does. See the head of this file.
-
-    asyncio's contract for an object that is awaited in its Task (asyncio/tasks.py, `__step`): `_asyncio_future_blocking`,
-    `_loop`, `add_done_callback(callback, context=)`, `result`, `cancel(msg=)`.
-    """
-
-    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_connection", "_context", "_loop", "waiting")
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-        self._loop = connection.asyncio_loop
-        self._asyncio_future_blocking = False
-        self._callback: Callable[[Any], Any] | None = None
-        self._context: Context | None = None
-        self._cancelled = False
-        self.waiting = False
-
-    def __await__(self) -> Generator[Waiter, None, None]:
-        self.prepare()
-        try:
-            yield self
-        finally:
-            self.waiting = False
-
-    def prepare(self) -> None:
-        """Before it is yielded. Raises UsageError when somebody waits already."""
-        if self.waiting:
-            raise UsageError("another task waits for this connection already", peer=self._connection.peer)
-        self._asyncio_future_blocking = self.waiting = True
-
-    def wake(self) -> None:
-        """Lets the coroutine go on, now. Only from a turn of the loop, never from within another conversation."""
-        callback, context = self._callback, self._context
-        if callback is not None:
-            self._callback = self._context = None
-            assert context is not None
-            context.run(callback, self)
-        elif self.waiting:
-            self._connection.step()
-
-    def add_done_callback(self, callback: Callable[[Any], Any], *, context: Context) -> None:
-        self._callback, self._context = callback, context
-
-    def result(self) -> None:
-        if self._cancelled:
-            from asyncio import CancelledError
-
-            self._cancelled = False
-            raise CancelledError
-
-    def cancel(self, msg: Any = None) -> bool:
-        self._cancelled = True
-        self._loop.call_soon(self.wake)
-        return True
-
-
-class AsyncConnection(SendingFiles):
+class AsyncConnection(WakingConnection):
     """An asynchronous connection: `async for message in connection`, `await connection.send(...)`."""
 
-    __slots__ = ("_conversation", "_coroutine", "_inbox", "_reader", "_receive_until", "_task", "_waiters")
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        pipeline: Pipeline,
-        host: Host,
-        conversation: Conversation | None = None,
-        sockaddr: Any = None,
-    ) -> None:
-        super().__init__(sock, pipeline, host, sockaddr)
-        self._conversation = conversation
-        self._coroutine: Coroutine[Any, Any, Any] | None = None
-        self._task: Any = None
-        self._inbox: list[Any] = []  # the next message last: the decoder's own list is turned round, not copied
-        self._reader = Waiter(self)
-        self._waiters: list[Waiter] = []  # tasks that wait for the outbox to go out; each looks again when it is woken
-        self._receive_until = 0.0
+    __slots__ = ()
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
@@ -185,46 +102,6 @@ class AsyncConnection(SendingFiles):
                 self._reader.waiting = False
         return False
 
-    @property
-    def busy(self) -> bool:
-        return bool(self._inbox)
-
-    @property
-    def away(self) -> bool:
-        return not self._reader.waiting
-
-    def deliver(self, messages: list[Any]) -> bool:
-        reader = self._reader
-        messages.reverse()
-        self._inbox = messages + self._inbox if self._inbox else messages
-        if reader.waiting:
-            if self._coroutine is not None:
-                self.step()
-            else:
-                reader.wake()
-            if reader.waiting and not self._inbox:
-                return False
-        return True
-
-    def deliver_end(self, error: BaseException | None) -> None:
-        if self._reader.waiting:
-            self._reader.wake()
-        if self._sent_eof:
-            self.drained()
-
-    def on_deadline(self, now: float) -> float:
-        if self._receive_until and self._receive_until <= now and self._reader.waiting:
-            self._in_turn = True
-            try:
-                self._within(self._reader.wake)
-            finally:
-                self._in_turn = False
-            if self._out and not self._blocked:
-                self._flush()
-            self._settle()
-        when = super().on_deadline(now)
-        return min(when, self._receive_until) if self._receive_until > now else when
-
     # -- sending -----------------------------------------------------------------------------------------------------
 
     async def send(self, message: Any) -> None:
@@ -262,10 +139,6 @@ class AsyncConnection(SendingFiles):
             await waiter
         finally:
             self._waiters.remove(waiter)
-
-    def drained(self) -> None:
-        for waiter in tuple(self._waiters):
-            waiter.wake()
 
     async def send_file(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Sends a file, or a part of it, as raw bytes behind everything sent so far; returns how many bytes that were.
@@ -378,16 +251,6 @@ class AsyncConnection(SendingFiles):
     def _look_again(self) -> None:
         self._within(self.drained)
 
-    @property
-    def at_rest(self) -> bool:
-        return self._reader.waiting
-
-    def moved(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-        elif self._coroutine is not None:
-            self._stop_coroutine()
-
     def _undelivered(self) -> list[Any]:
         messages, self._inbox = self._inbox[::-1], []
         return messages
@@ -403,16 +266,6 @@ class AsyncConnection(SendingFiles):
         while self._conversation is None and self._state != CLOSED:
             await self._outbox()
 
-    def closed_now(self) -> None:
-        self._file = None
-        for waiter in (self._reader, *self._waiters):
-            if waiter.waiting:
-                self._loop.call(partial(self._within, waiter.wake))
-        if self._task is not None and not self._task.done():
-            self._loop.call(self._stop_task)
-        elif self._coroutine is not None:
-            self._loop.call(self._stop_coroutine)
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -424,12 +277,7 @@ class AsyncConnection(SendingFiles):
             self.abort()  # cancelled: it does not wait for a slow peer
         await self.close()
 
-    # -- running a server's conversation --------------------------------------------------------------------------------
-
-    @property
-    def asyncio_loop(self) -> Any:
-        """asyncio's loop; None on our own."""
-        return getattr(self._loop, "asyncio", None)
+    # -- the layers' handshakes --------------------------------------------------------------------------------------
 
     async def handshake(self) -> None:
         """Waits until the layers are set up. Raises HandshakeError, TLSError, TooSlow, ConnectionLost.
@@ -454,76 +302,3 @@ class AsyncConnection(SendingFiles):
         if not self._in_turn and self._out and not self._blocked:
             self._flush()
         await self.handshake()
-
-    def _set_up(self) -> None:
-        super()._set_up()
-        if self._reader.waiting and not self._inbox:
-            self._within(self._reader.wake)
-
-    def start(self) -> None:
-        if self._conversation is None:
-            return
-        self._conversation = self._pipeline.conversation or self._conversation
-        if self._loop.wakes_tasks:
-            self._task = self.asyncio_loop.create_task(self._conversation(self))
-            self._task.add_done_callback(self._task_done)
-            return
-        was_in_turn, self._in_turn = self._in_turn, True
-        try:
-            self._within(self._start)
-        finally:
-            self._in_turn = was_in_turn
-        if self._out and not self._blocked:
-            self._flush()
-        self._settle()
-
-    def _start(self) -> None:
-        assert self._conversation is not None
-        self._coroutine = self._conversation(self)
-        self.step()
-
-    def step(self) -> None:
-        """Runs the coroutine until it waits for this connection again (only where no asyncio does that)."""
-        conversation = self._coroutine
-        if conversation is None:
-            return
-        try:
-            trap = conversation.send(None)
-            while trap is not self._reader and trap not in self._waiters:
-                trap = conversation.throw(foreign_awaitable("select"))
-        except StopIteration:
-            self._finished(None)
-        except BaseException as raised:
-            error = raised
-            if needs_asyncio(raised):
-                error = foreign_awaitable("select")
-                error.__cause__ = raised
-            self._finished(error)
-            if not isinstance(error, Exception):
-                raise  # KeyboardInterrupt and the like are not ours to swallow; asyncio raises them itself
-
-    def _stop_coroutine(self) -> None:
-        """The connection is closed and the conversation still waits: it ends here, its `finally` clauses run."""
-        if self._coroutine is not None:
-            conversation, self._coroutine = self._coroutine, None
-            try:
-                self._within(conversation.close)
-            except BaseException as raised:
-                self._host.ended(self, raised)
-            else:
-                self._host.ended(self, self._error)
-
-    def _stop_task(self) -> None:
-        if self._task is not None and self._eof and not self._reader.waiting:
-            self._task.cancel()
-
-    def _task_done(self, task: Any) -> None:
-        self._finished(self._error if task.cancelled() else task.exception())
-
-    def _finished(self, error: BaseException | None) -> None:
-        self._coroutine = self._task = None
-        self._inbox.clear()
-        self._blame(error)
-        if self._state == OPEN:
-            self.finish()
-        self._host.ended(self, error)

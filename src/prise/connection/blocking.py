@@ -1,9 +1,7 @@
 """A connection that blocks: for clients in plain Python, and for conversations in the models threads and processes.
 
-Waiting is done by the kernel. In the usual case it keeps the idle time too (SO_RCVTIMEO, set once), so a read is one system
-call; Python's own `settimeout` would poll before each. Where another deadline may come first, the socket is tried without
-waiting and then polled until that deadline, which neither a trickle of bytes nor a signal can move. Sending is always tried
-first. A blocked conversation is woken from another thread by shutting its socket down, never by a signal.
+Here is what its owner calls; how bytes are received and sent stands in blocking_reading.py and blocking_writing.py. A blocked
+conversation is woken from another thread by shutting its socket down, never by a signal.
 
 One thread owns the connection (or one receives while another sends). `post` and `abort` may be called from any: see outbox.py.
 """
@@ -16,14 +14,14 @@ import select
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from prise.connection.base import END, LONGEST_WAIT, READ_SIZE, End, disconnect, timeval
+from prise.connection.base import END, READ_SIZE, End, disconnect, timeval
+from prise.connection.blocking_reading import BlockingReading
+from prise.connection.blocking_writing import wait_for
 from prise.connection.files import send_file
-from prise.connection.outbox import PostingConnection
 from prise.connection.parting import Detached, Way, refuse_to_part, unread
 from prise.connection.upgrade import tls_factory
 from prise.core.counters import Counters
@@ -34,27 +32,13 @@ from prise.errors import ConnectionLost, FrameError, PeerError, TooSlow, UsageEr
 _LINGER_BYTES = 1024 * 1024
 
 
-class Connection(PostingConnection):
+class Connection(BlockingReading):
     """A blocking connection. Iterate over it for its messages; the iteration ends when the peer ends.
 
     Use it in a `with` statement, or `close()` it. One thread owns it; `post` and `abort` may be called from any.
     """
 
-    __slots__ = (
-        "_begun_for",
-        "_drained_meanwhile",
-        "_ended_before",
-        "_inbox",
-        "_input_ended",
-        "_kernel_waits",
-        "_linger",
-        "_parting",
-        "_pinged_at",
-        "_pings",
-        "_ready",
-        "_shared",
-        "_silent_for",
-    )
+    __slots__ = ("_drained_meanwhile", "_ended_before", "_linger", "_parting", "_ready")
 
     def __init__(
         self,
@@ -67,20 +51,10 @@ class Connection(PostingConnection):
     ) -> None:
         """linger: seconds that `close` gives the peer to end its own side."""
         super().__init__(sock, pipeline, limits, counters if counters is not None else Counters(), sockaddr)
-        sock.setblocking(True)
         self._ready = not pipeline.layered  # the layers are set up
-        self._pings = False  # a layer is to ask a silent peer whether it is still there
-        self._pinged_at = 0.0
         self._linger = linger
-        self._inbox: deque[Any] = deque()
-        self._input_ended = False  # by us
-        self._shared = False  # with another process, whose reads our SO_RCVTIMEO would hurry
         self._parting = self._drained_meanwhile = False
         self._ended_before = False  # our side, when we began to part with the connection
-        self._kernel_waits = limits.idle_time is None  # the kernel has been told how long to wait
-        # Time counts against the peer only while we wait for it, not while the conversation does something else.
-        self._silent_for = 0.0  # seconds waited without a byte, where the caller's own timeouts interrupted the waiting
-        self._begun_for = 0.0  # seconds waited for the rest of a message
 
     # -- the layers' handshakes --------------------------------------------------------------------------------------
 
@@ -115,34 +89,6 @@ class Connection(PostingConnection):
             self._limits, self._kernel_waits = pipeline.limits, pipeline.limits.idle_time is None
         self._pings = self._limits.ping_time is not None and pipeline.pings
 
-    def _shake(self, until: float, seconds: float | None) -> None:
-        """One read of a handshake, or a silence that says enough."""
-        pipeline = self._pipeline
-        patience = pipeline.patience
-        left = until - time.monotonic()
-        if left <= 0:
-            raise TooSlow("the handshake was not over after {seconds:g} s", seconds=seconds, **self._ends)
-        wait_for(self._sock, select.POLLIN, left if patience is None else min(left, patience))
-        try:
-            data = self._sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            if patience is not None and patience < left:
-                with self._layer_lock:
-                    pipeline.silent()
-            return
-        except OSError as error:
-            raise self._broke(error) from None
-        self._counters.bytes_received += len(data)
-        if data:
-            messages = self._feed(data)
-        else:
-            self._eof = True
-            messages = [] if self._input_ended else self._end()
-            if not pipeline.ready:
-                raise self._lost or self._broke(ConnectionLost("the peer closed during the handshake"))
-        self._take(messages)
-        self._layers_moved()
-
     def start_tls(self, tls: Any, name: str | None = None) -> None:
         """From here on the connection is encrypted (STARTTLS): call it when both sides have agreed on it.
 
@@ -160,14 +106,6 @@ class Connection(PostingConnection):
                 raise self._failed("start_tls", error) from None
         self._ready = False
         self.handshake()
-
-    def _failed(self, operation: str, error: FrameError) -> FrameError:
-        """Notes what makes it impossible to go on."""
-        if error.peer is None:
-            error.operation = operation
-            vars(error).update(self._ends)
-        self._error = error
-        return error
 
     def _tell_why(self) -> None:
         """What the layers still have to say to a peer with which a handshake failed."""
@@ -218,105 +156,6 @@ class Connection(PostingConnection):
                 raise
         return inbox.popleft()
 
-    def _fill(self, deadline: float | None) -> None:
-        """One read: puts what it completes into the inbox, or notes that the input has ended."""
-        pipeline, decoder = self._pipeline, self._pipeline.decoder
-        if decoder.more:
-            messages = self._feed(b"")
-        elif data := self._read(deadline):
-            self._counters.bytes_received += len(data)
-            messages = self._feed(data)
-            if messages or not decoder.pending:
-                self._begun_for = 0.0
-        else:
-            self._eof = True
-            # Half a message means something to the framing (to lines, a last one) only if the peer itself ended there.
-            messages = [] if self._gone or self._input_ended else self._end()
-        self._counters.messages_received += len(messages)
-        self._inbox.extend(messages)
-        if pipeline.layered:
-            self._layers_moved()
-
-    def _layers_moved(self) -> None:
-        """After every call into the layers: their input may have ended, and they may have something to say."""
-        if self._pipeline.ended and not self._pipeline.decoder.more and not self._eof:
-            self._eof = True
-            self._take(self._end())
-        self._write_layers()
-
-    def _feed(self, data: bytes) -> list[Any]:
-        if not self._pipeline.layered:
-            return self._pipeline.feed(data)
-        with self._layer_lock:
-            return self._pipeline.feed(data)
-
-    def _end(self) -> list[Any]:
-        try:
-            return self._pipeline.decoder.end()
-        except ConnectionLost as error:
-            self._broke(error)
-            return []
-
-    def _take(self, messages: list[Any]) -> None:
-        self._counters.messages_received += len(messages)
-        self._inbox.extend(messages)
-
-    def _read(self, deadline: float | None) -> bytes:
-        """What has arrived; b"" at the end, also when the connection broke. Raises TooSlow."""
-        idle = self._limits.idle_time
-        usual = deadline is None and not (
-            self._pipeline.decoder.pending or self._silent_for or self._pings or self._shared
-        )
-        while True:
-            try:
-                if usual and not self._kernel_waits:
-                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(idle))
-                    self._kernel_waits = True
-                data = self._sock.recv(READ_SIZE, 0 if usual else socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                if usual and idle is not None:
-                    usual, self._silent_for = False, idle
-                self._wait_for_input(deadline)
-            except OSError as error:
-                self._broke(error)
-                return b""
-            else:
-                self._silent_for = 0.0
-                return data
-
-    def _wait_for_input(self, deadline: float | None) -> None:
-        """Waits until something may be there, or a deadline has come. Raises TooSlow if one has come already."""
-        now, limits, begun = time.monotonic(), self._limits, self._pipeline.decoder.pending
-        silent = min(self._silent_for, now - self._posted_at)  # seconds without a byte in either direction
-        left, reason, seconds = math.inf, "no message in the time given", 0.0
-        if limits.idle_time is not None:
-            left, seconds = limits.idle_time - silent, limits.idle_time
-            reason = "nothing arrived for {seconds:g} s"
-        if begun and limits.message_time is not None and limits.message_time - self._begun_for < left:
-            left, seconds = limits.message_time - self._begun_for, limits.message_time
-            reason = "a message was not complete after {seconds:g} s"
-        own = deadline is None or deadline - now >= left  # a limit of ours comes first, not the caller's patience
-        if not own and deadline is not None:
-            left, reason = deadline - now, "no message in the time given"
-        if left > 0:
-            if self._pings and limits.ping_time is not None:
-                left = min(left, limits.ping_time)
-                if min(silent, now - self._pinged_at) >= limits.ping_time:
-                    self._pinged_at = now
-                    with self._layer_lock:
-                        self._pipeline.keepalive()
-                    self._write_layers()
-            wait_for(self._sock, select.POLLIN, left)
-            waited = time.monotonic() - now
-            self._silent_for = silent + waited
-            if begun:
-                self._begun_for += waited
-            return
-        late = TooSlow(reason, operation="receive", seconds=seconds, **self._ends)
-        if own:
-            self._error = late  # there is no way on; the caller's own patience may start again
-        raise late
-
     # -- sending -----------------------------------------------------------------------------------------------------
 
     def send(self, message: Any) -> None:
@@ -365,61 +204,6 @@ class Connection(PostingConnection):
         if self._posted or self._layers_wait:
             self._flush_posted()
 
-    def _write(self, data: bytes) -> None:
-        """Everything, under one deadline. The write lock is held."""
-        rest: bytes | memoryview = data
-        until = 0.0
-        while True:
-            try:
-                sent = self._sock.send(rest, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                raise self._cannot_send(error) from error
-            self._counters.bytes_sent += sent
-            if sent == len(rest):
-                self._silent_for = 0.0
-                return
-            rest = memoryview(rest)[sent:]
-            until = self._wait_to_send(until, self._sock)
-
-    def _wait_to_send(self, until: float, sock: socket.socket) -> float:
-        """Waits until the socket takes more. until: the deadline, 0 for a new one, which is returned. Raises TooSlow."""
-        now = time.monotonic()
-        patience = self._limits.write_time
-        until = until or now + (math.inf if patience is None else patience)
-        if now >= until:  # half a message may be out: nothing else can follow it
-            late = TooSlow("the peer took nothing for {seconds:g} s", operation="send", seconds=patience, **self._ends)
-            self._give_up(late)
-            raise late
-        wait_for(sock, select.POLLOUT, until - now)
-        return until
-
-    def _cannot_send(self, error: OSError) -> BaseException:
-        """What is to be raised when the system does not send."""
-        if isinstance(self._error, TooSlow):  # given up from another thread, for what was posted
-            return self._error.with_traceback(None)
-        lost = self._broke(error)
-        lost.operation = "send"
-        return lost
-
-    def _write_layers(self) -> None:
-        """What the layers say by themselves. Does not wait for another thread that is sending: that one sends it as well.
-
-        If it cannot be sent, what was received is no less worth. Raises TooSlow.
-        """
-        self._layers_wait = True
-        while self._layers_wait and self._write_lock.acquire(blocking=False):
-            try:
-                data = self._unsent + self._wire(self._take_posted())
-                self._unsent = b""
-                if data and not self._sent_eof and not self._gone:
-                    self._write(data)
-            except ConnectionLost:
-                pass
-            finally:
-                self._write_lock.release()
-
     # -- ending ------------------------------------------------------------------------------------------------------
 
     def send_eof(self) -> None:
@@ -437,23 +221,6 @@ class Connection(PostingConnection):
                     self._write_end(closing=False)
                 if self._pipeline.shuts:
                     disconnect(self._sock, socket.SHUT_WR)
-
-    def _write_end(self, closing: bool) -> None:
-        """The layers' own end. A peer that is gone already has lost nothing by not hearing it, so that is no error."""
-        self._blame(self._error)
-        with self._layer_lock:
-            last = self._pipeline.end_output(closing)
-        try:
-            sent = self._sock.send(last, socket.MSG_DONTWAIT) if last else 0
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return
-        self._counters.bytes_sent += sent
-        if sent < len(last) and not isinstance(
-            self._error, TooSlow
-        ):  # nobody waits for a peer that has used up its time
-            self._write(last[sent:])
 
     def end_input(self) -> None:
         """Ends our reading: what has arrived is still received, then the iteration ends. From any thread (used to drain)."""
@@ -585,10 +352,3 @@ def in_running_loop() -> bool:
     asyncio = sys.modules.get("asyncio")
     current = getattr(asyncio, "_get_running_loop", None)  # neither is there: it is not imported (yet), so no loop runs
     return current is not None and current() is not None
-
-
-def wait_for(sock: socket.socket, event: int, seconds: float) -> None:
-    """Waits until the socket is ready or shut down, for so many seconds at the most. Signals do not prolong it (PEP 475)."""
-    poll = select.poll()
-    poll.register(sock, event)
-    poll.poll(min(seconds, LONGEST_WAIT) * 1000)
