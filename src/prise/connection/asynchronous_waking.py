@@ -76,14 +76,7 @@ class WakingConnection(SendingFiles):
 
     def on_deadline(self, now: float) -> float:
         if self._receive_until and self._receive_until <= now and self._reader.waiting:
-            self._in_turn = True
-            try:
-                self._within(self._reader.wake)
-            finally:
-                self._in_turn = False
-            if self._out and not self._blocked:
-                self._flush()
-            self._settle()
+            self._run_turn(self._reader.wake)
         when = super().on_deadline(now)
         return min(when, self._receive_until) if self._receive_until > now else when
 
@@ -121,14 +114,7 @@ class WakingConnection(SendingFiles):
             self._task = self.asyncio_loop.create_task(self._conversation(self))
             self._task.add_done_callback(self._task_done)
             return
-        was_in_turn, self._in_turn = self._in_turn, True
-        try:
-            self._within(self._start)
-        finally:
-            self._in_turn = was_in_turn
-        if self._out and not self._blocked:
-            self._flush()
-        self._settle()
+        self._run_turn(self._start)
 
     def _start(self) -> None:
         assert self._conversation is not None

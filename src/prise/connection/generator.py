@@ -59,14 +59,7 @@ class GeneratorConnection(PartingConnection):
 
     def start(self) -> None:
         self._conversation = self._pipeline.conversation or self._conversation
-        was_in_turn, self._in_turn = self._in_turn, True
-        try:
-            self._within(self._start)
-        finally:
-            self._in_turn = was_in_turn
-        if self._out and not self._blocked:
-            self._flush()
-        self._settle()
+        self._run_turn(self._start)
 
     def _start(self) -> None:
         try:

@@ -13,6 +13,7 @@ With layers the conversation starts when their handshakes are over; `start_tls` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from prise.connection.base import READ_SIZE
@@ -169,6 +170,17 @@ class LoopedConnection(LoopedEnding):
                 self._in_turn = False
             if self._out:
                 self._flush()
+        self._settle()
+
+    def _run_turn(self, run: Callable[[], Any]) -> None:
+        """Lets the conversation go on for another reason than a message, inside a turn or as one of its own."""
+        was_in_turn, self._in_turn = self._in_turn, True
+        try:
+            self._within(run)
+        finally:
+            self._in_turn = was_in_turn
+        if self._out and not self._blocked:
+            self._flush()
         self._settle()
 
     def on_deadline(self, now: float) -> float:
