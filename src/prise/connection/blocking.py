@@ -257,6 +257,8 @@ class Connection(BlockingReading):
             self._close()
 
     def _read_away(self) -> None:
+        if self._eof and not (self._input_ended or self._pipeline.layered):
+            return  # the peer's own end was read: nothing is behind it
         until, taken = time.monotonic() + self._linger, 0
         while taken < _LINGER_BYTES:
             try:

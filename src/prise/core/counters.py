@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, repeat
+from operator import attrgetter
 
 FIELDS = (
     "accepted",
@@ -29,6 +31,8 @@ FIELDS = (
     "dropped_malformed",
     "dropped_amplification",
 )
+
+_values = attrgetter(*FIELDS)
 
 
 class Counters:
@@ -56,13 +60,12 @@ class Counters:
     dropped_amplification: int
 
     def __init__(self, values: Iterable[int] = ()) -> None:
-        for name in FIELDS:
-            setattr(self, name, 0)
-        for name, value in zip(FIELDS, values, strict=False):
+        for name, value in zip(FIELDS, chain(values, repeat(0)), strict=False):
             setattr(self, name, value)
 
     def values(self) -> tuple[int, ...]:
-        return tuple(getattr(self, name) for name in FIELDS)
+        found: tuple[int, ...] = _values(self)
+        return found
 
     @classmethod
     def sum(cls, several: Iterable[Counters]) -> Counters:

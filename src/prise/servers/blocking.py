@@ -1,6 +1,6 @@
 """The part that the models threads and processes share: one thread that accepts, and starts a runner for each connection.
 
-Runners report their end through a queue and the control's pipe, so everything here has one owner and needs no lock.
+A process reports its end through the control's pipe; a thread takes note of it itself, under the lock of the counts (threads.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from prise.connection.blocking import Connection
 from prise.connection.packets import blocking_kind
-from prise.core.counters import Counters
+from prise.core.counters import FIELDS, Counters
 from prise.servers.accept import PAUSE, Acceptor
 from prise.servers.control import Control
 from prise.servers.sessions import BlockingSessions
@@ -37,13 +37,16 @@ class AcceptLoop(ABC):
     def __init__(self, work: Work) -> None:
         self.work = work
         self.selector = selectors.DefaultSelector()
-        self.acceptor = Acceptor(work.listeners, work.service.limits, work.counters, time.monotonic)
+        self.acceptor = self.make_acceptor()
         self._accepting = False
         self.sessions = {
             listening: BlockingSessions(work, self.acceptor, listening)
             for listening in work.listeners
             if isinstance(listening, DatagramListening)
         }
+
+    def make_acceptor(self) -> Acceptor:
+        return Acceptor(self.work.listeners, self.work.service.limits, self.work.counters, time.monotonic)
 
     @property
     @abstractmethod
@@ -125,8 +128,9 @@ class AcceptLoop(ABC):
 
     def _wait(self, timeout: float | None) -> None:
         if self.work.board is not None:
+            running = self.running  # asked first: one that ends now is published after the wait
             self.work.publish()
-            if self.publish_every is not None and self.running:
+            if self.publish_every is not None and running:
                 timeout = self.publish_every if timeout is None else min(timeout, self.publish_every)
         for key, _ in self.selector.select(self.work.control.longest_wait(timeout)):
             if key.data is self.work.control:
@@ -168,6 +172,7 @@ def leave_listeners(control: Control, listeners: Sequence[Listening]) -> bool:
 
 
 def add(total: Counters, part: Counters) -> None:
-    """Adds the counts of a runner that has ended."""
-    for name in Counters.__slots__:
-        setattr(total, name, getattr(total, name) + getattr(part, name))
+    """Adds the counts of a runner that has ended. Most are 0, and are not touched: they may be somebody else's to write."""
+    for name, count in zip(FIELDS, part.values(), strict=True):
+        if count:
+            setattr(total, name, getattr(total, name) + count)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections import deque
 from typing import Any
 
 from prise.connection.blocking import Connection
 from prise.connection.bridged import converse
 from prise.core.counters import Counters
+from prise.servers.accept import Acceptor
 from prise.servers.blocking import AcceptLoop, add
 from prise.servers.work import Work
 from prise.transports import Listening
+from prise.transports.datagrams import SessionSocket
 
 
 def run(work: Work) -> None:
@@ -22,13 +25,18 @@ def run(work: Work) -> None:
 
 
 class ThreadsModel(AcceptLoop):
+    """A conversation's thread takes note of its own end: to wake the accepting thread for it would cost more than all else."""
+
     publish_every = 0.1
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._live: dict[Connection, str | None] = {}
-        self._ended: deque[Connection] = deque()
+        self._ended: deque[Connection] = deque()  # sessions of datagrams, whose table belongs to the accepting thread
         work.live = lambda: [connection._counters for connection in self._live]
+
+    def make_acceptor(self) -> Acceptor:
+        return SharedAcceptor(self.work)
 
     @property
     def running(self) -> int:
@@ -66,15 +74,21 @@ class ThreadsModel(AcceptLoop):
             )
         finally:
             service.closed(connection)
-            self._ended.append(connection)
-            self.work.control.wake()
+            if isinstance(connection._sock, SessionSocket):
+                self._ended.append(connection)
+                self.work.control.wake()
+            else:
+                self._count(connection)
+
+    def _count(self, connection: Connection) -> None:
+        with self.work.counting:
+            key = self._live.pop(connection)
+            add(self.work.counters, connection._counters)
+        self.over(connection._sock, key)
 
     def reap(self) -> None:
         while self._ended:
-            connection = self._ended.popleft()
-            with self.work.counting:
-                self.over(connection._sock, self._live.pop(connection))
-                add(self.work.counters, connection._counters)
+            self._count(self._ended.popleft())
 
     def end_input(self) -> None:
         for connection in list(self._live):
@@ -83,3 +97,25 @@ class ThreadsModel(AcceptLoop):
     def cut(self) -> None:
         for connection in list(self._live):
             connection.abort()
+
+
+class SharedAcceptor(Acceptor):
+    """The gate where connections are let in by one thread and let go by others.
+
+    Who lets go wakes the accepting thread where that may wait for just this: a place, or the last one to end.
+    """
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work.listeners, work.service.limits, work.counters, time.monotonic)
+        self._lock, self._control = work.counting, work.control
+
+    def take_over(self, key: str | None) -> None:
+        with self._lock:
+            super().take_over(key)
+
+    def release(self, key: str | None) -> None:
+        with self._lock:
+            full = not self.wants_more
+            super().release(key)
+        if full or self._control.draining or self.over:
+            self._control.wake()
