@@ -555,3 +555,19 @@ def test_the_end_of_the_server_on_a_terminal_and_wrong_uses():
             screen.expect("bye", "the other side has ended", "exit 0")
         assert run("connect", "--framing", "lines", where).returncode == 2
         assert run("connect", f"{where}/?tls=required").returncode == 2
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_trace_has_whole_lines_however_they_come(size: int) -> None:
+    text = b"one\r\n\r\ntwo and more\r\nlogin: "
+
+    def pieces(connection: Any) -> None:
+        for at in range(0, len(text), size):
+            connection.send(text[at : at + size])
+
+    heard: list[tuple[str, str]] = []
+    with prise.listen(pieces, ":0", framing="chunks") as server:
+        place = f"telnet://localhost:{server.address.port}/?tls=never"
+        with prise.open(place, timeout=2, trace=lambda *line: heard.append(line)) as session:
+            assert b"".join(session.get()) == text
+    assert heard == [("<", "one"), ("<", ""), ("<", "two and more"), ("<", "login: ")]

@@ -39,25 +39,25 @@ def passed(
     answered), what it has found out, and the error."""
     layer = make()
     inside: list[bytes] = []
-    said = b""
+    said: list[bytes] = []
     error = ""
     try:
         layer.begin(Ends(peer, LOCAL, text, LIMIT))
-        said += layer.output()
+        said.append(layer.output())
         for piece in pieces:
             arrived = layer.receive(piece)
             inside += arrived if layer.keeps_messages else [arrived]
-            said += layer.output()
+            said.append(layer.output())
             if layer.error is not None:
                 raise layer.error
         layer.receive_end()
     except PeerError as failure:
         told(failure)
         error = f"{type(failure).__name__} {failure.reason}"  # what it quotes of the bytes depends on the pieces
-    said = _DATE.sub(b"", said + layer.output() + layer.end())
+    heard = _DATE.sub(b"", b"".join((*said, layer.output(), layer.end())))
     must(not layer.keeps_messages or all(len(each) <= LIMIT for each in inside), "a message passes the limit")
     came = inside if layer.keeps_messages else b"".join(inside)
-    return came, "" if error else said, layer.ready, layer.peer, layer.local, error
+    return came, "" if error else heard, layer.ready, layer.peer, layer.local, error
 
 
 def check(make: Callable[[], Layer], given: Given, **more: Any) -> tuple[Any, ...]:

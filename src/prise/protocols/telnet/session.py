@@ -51,13 +51,14 @@ class TelnetTalk(Talk):
     _terminal: Terminal
     _decoder: codecs.IncrementalDecoder
     _kept: Kept
-    _line = ""  # of the trace: begun, and not shown
+    _line: list[str]  # of the trace: begun, and not shown; bound: MOST_KEPT
+    _line_size = 0
     _secret = ""  # which an echo may hold: neither a trace nor an error does
 
     def hello(self) -> Steps[None]:
         if not self.encrypted and self.target.policy == "required":
             raise self.must_encrypt()
-        self._kept = Kept()
+        self._kept, self._line = Kept(), []
         more = self.options.more
         self.encoding = more.get("encoding", self.encoding)
         try:
@@ -309,15 +310,20 @@ class TelnetTalk(Talk):
     def _told_text(self, text: str, end: bool) -> None:
         """Lines are shown whole, so that what an echo gives away can be found in them."""
         if self._tracing:
-            *lines, self._line = (self._line + text).split("\n")
-            for line in lines:
-                self._told_line(line)
-            if end or len(self._line) > MOST_KEPT:
+            *ends, begun = text.split("\n")
+            for each in ends:
+                self._line.append(each)
+                self._told_all(empty=True)
+            self._line.append(begun)
+            self._line_size += len(begun)
+            if end or self._line_size > MOST_KEPT:
                 self._told_all()
 
-    def _told_all(self) -> None:
-        if self._line:
-            line, self._line = self._line, ""
+    def _told_all(self, empty: bool = False) -> None:
+        line = "".join(self._line)
+        self._line.clear()
+        self._line_size = 0
+        if line or empty:
             self._told_line(line)
 
     def _told_line(self, line: str) -> None:
