@@ -209,7 +209,7 @@ def test_after_stop_nobody_is_let_in(listening: Listening) -> None:
     ],
 )
 def test_who_counts_as_one_peer(sockaddr: Any, key: str | None) -> None:
-    assert peer_key(socket.AF_INET6, sockaddr) == key
+    assert peer_key(sockaddr) == key
 
 
 @pytest.mark.parametrize("model", ["select", "asyncio"])

@@ -369,7 +369,7 @@ class _Sessions(LoopedSessions):
 
     def _begin(self, data: bytes, sockaddr: Any, source: Source) -> None:
         server, service, acceptor = self._server, self._server.work.service, self._acceptor
-        key = peer_key(self._listening.socket.family, sockaddr)
+        key = peer_key(sockaddr)
         if not acceptor.admit(key):
             return
         path = Path(self._listening, sockaddr, source, service.limits.amplification, server.host.counters)

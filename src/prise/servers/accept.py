@@ -88,7 +88,7 @@ class Acceptor:
                     continue
                 self.exhausted(f"cannot accept on {listening.address}: {error.strerror or error}")
                 return
-            key = peer_key(sock.family, sockaddr)
+            key = peer_key(sockaddr)
             if self._enter(key):
                 yield sock, sockaddr, key
             else:

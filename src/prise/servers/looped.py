@@ -261,7 +261,7 @@ class LoopServer:
         pipeline.resume(told.get("facts", {}), peer, local)
         connection = self._kinds[0](sock, pipeline, self.host, service.conversation, sockaddr)
         connection.state = told.get("state")
-        key = peer_key(sock.family, sockaddr)
+        key = peer_key(sockaddr)
         self._acceptor.take_over(key)
         self.connections[connection] = key
         connection.asked = here[0].asked

@@ -138,7 +138,7 @@ def one_spelling(conversations: Sequence[Conversation]) -> Spelling:
     return several.pop()
 
 
-def peer_key(family: int, sockaddr: Any) -> str | None:
+def peer_key(sockaddr: Any) -> str | None:
     """Who a peer is for the limit per peer: its IPv4 address or its IPv6 /64; None where peers cannot be told apart."""
     if not isinstance(sockaddr, tuple) or not sockaddr or not isinstance(sockaddr[0], str):
         return None

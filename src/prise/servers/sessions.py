@@ -109,7 +109,7 @@ class LoopedSessions:
 
     def _begin(self, data: bytes, sockaddr: Any, source: Source) -> None:
         service, host, acceptor = self._server.work.service, self._server.host, self._acceptor
-        key = peer_key(self._listening.socket.family, sockaddr)
+        key = peer_key(sockaddr)
         if not acceptor.admit(key):
             return
         kind = GeneratorSession if service.spelling == "generator" else AsyncSession
@@ -184,7 +184,7 @@ class BlockingSessions:
             sock = sessions.get(sockaddr)
             if sock is not None and sock.put(data, counters):
                 continue
-            key = peer_key(self._listening.socket.family, sockaddr)
+            key = peer_key(sockaddr)
             if not self._acceptor.admit(key):
                 continue
             path = Path(self._listening, sockaddr, source, limits.amplification, counters)
