@@ -88,6 +88,7 @@ def test_a_framing_is_its_own_name() -> None:
         ("fixed", "needs a number of bytes"),
         ("fixed:eight", "needs a number of bytes"),
         ("fixed:-1", "needs a number of bytes"),
+        ("fixed:\x1d3", "needs a number of bytes"),  # white space to `re`, and not to `int`
         ("fixed:0", "above 0"),
         ("prefixed:3", "1, 2, 4 or 8 bytes, not 3"),
         ("prefixed:4,middle", "'big' or 'little', not 'middle'"),

@@ -114,7 +114,7 @@ def _coded(what: str, framing: Framing, name: str, argument: str) -> Framing:
 
 
 def _number(what: str, digits: str) -> int:
-    if not re.fullmatch(r"\s*[0-9]{1,18}\s*", digits):
+    if not re.fullmatch(r" *[0-9]{1,18} *", digits):
         raise UsageError("{what!r} needs a number of bytes, for example fixed:8 or prefixed:4", what=what)
     return int(digits)
 
