@@ -525,3 +525,22 @@ def test_errors_name_what_is_served() -> None:
     ):
         with pytest.raises(HandshakeError, match=said):
             multiplex.choose(head, False)
+
+
+def test_what_is_said_to_a_flood_arrives_though_more_was_on_its_way() -> None:
+    """The same read tells which protocol it is and breaks the limit: the rest is read away, else a reset would cut the answer."""
+
+    def strict(connection: Any) -> None:
+        with pytest.raises(prise.MessageTooLarge):
+            connection.receive()
+        connection.send("." * 200_000)
+
+    limits = Limits(message_size=1000)
+    with prise.listen(Multiplex(lines=strict), "127.0.0.1:0", model="threads", limits=limits) as server:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+            client.settimeout(PATIENCE)
+            client.connect((server.address.host, server.address.port))
+            client.sendall(b"y" * 300_000)
+            with client.makefile("rb") as answer:
+                assert len(answer.read()) == 200_001

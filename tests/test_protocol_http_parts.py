@@ -23,7 +23,7 @@ from prise.protocols.http.body import Decoder, make_body
 from prise.protocols.http.cookies import Cookies
 from prise.protocols.http.http1 import HTTP1, shown
 from prise.protocols.http.http2 import HTTP2
-from prise.protocols.http.listing import JSONListing, Page
+from prise.protocols.http.listing import LONGEST_TAG, JSONListing, Page
 from prise.protocols.http.login import Digest, answer, read_challenges
 from prise.protocols.http.message import Head, Request
 from prise.protocols.steps import Items, Receive
@@ -387,6 +387,16 @@ def test_a_long_tag_is_not_looked_at_anew_with_every_block() -> None:
     reader = Counting()
     assert names(reader, page, 16 * 1024) == ["/a/b"]
     assert reader.looked_at < 4 * len(page)  # each block alone: eight times
+
+
+@pytest.mark.parametrize("size", [7_000, 16_384, 100_000, 10_000_000])
+def test_the_bound_of_a_tag_does_not_depend_on_the_pieces(size: int) -> None:
+    def page(length: int) -> bytes:
+        return b"<a title='" + b" " * (length - 10) + b"' href=b>b</a>"
+
+    assert names(Page("http://h/a/", unquote), page(LONGEST_TAG - 100), size) == ["/a/b"]
+    with pytest.raises(ProtocolError, match="has no end"):
+        names(Page("http://h/a/", unquote), page(LONGEST_TAG + 100), size)
 
 
 @settings(max_examples=50)

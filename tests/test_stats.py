@@ -19,6 +19,7 @@ from blocking_support import PATIENCE, RESET, until
 from prise import Limits, Stats
 from prise.core.counters import FIELDS, Counters
 from prise.servers.board import Board
+from prise.servers.threads import SharedAcceptor
 
 LIMITS = Limits(linger_time=0.2)
 Listen = Callable[..., prise.Server]
@@ -195,3 +196,21 @@ def test_the_stats_of_counters():
     assert set(stats.errors) == {"conversation", "frame", "handshake", "too_slow", "lost"}
     assert Counters.sum([counters, counters]).values() == tuple(2 * value for value in counters.values())
     assert Counters.sum([]).values() == (0,) * len(FIELDS)
+
+
+def test_a_thread_that_has_ended_and_its_connection_are_counted_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a drain could be over between the two, and keep an open connection in its last counts for ever."""
+    release = SharedAcceptor.release
+    alone: list[bool] = []
+
+    def watched(acceptor: SharedAcceptor, key: str | None) -> None:
+        with ThreadPoolExecutor(1) as other:
+            alone.append(not other.submit(acceptor._lock.acquire, blocking=False).result())
+        release(acceptor, key)
+
+    monkeypatch.setattr(SharedAcceptor, "release", watched)
+    with prise.listen(echo, "127.0.0.1:0", model="threads", limits=LIMITS) as server:
+        with prise.connect(server.address) as client:
+            assert client.ask("a") == "a"
+    assert alone == [True]
+    assert (server.stats().open, server.stats().total) == (0, 1)

@@ -7,6 +7,7 @@ import select
 import socket
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -232,3 +233,24 @@ def test_credentials_in_a_conversation(path: str) -> None:
 def test_what_a_client_needs_of_an_address() -> None:
     address = Address.parse("unix,mode=600,type=seqpacket,owner=me:/x")
     assert Address.parse(str(address)) == address
+
+
+@linux_only
+def test_behind_an_empty_packet_there_may_be_more(path: str) -> None:
+    """It reads like an end, and is none to the kernel: what is behind it is read away, else a reset would cut the answer."""
+    sent = threading.Event()
+
+    def late(connection: prise.Connection) -> None:
+        for _ in connection:
+            pass
+        sent.wait(10)
+        connection.send("bye")
+
+    with prise.listen(late, f"unix,type=seqpacket:{path}", model="threads"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.settimeout(10)
+            client.connect(path)
+            for packet in (b"", b"a", b"b"):
+                client.send(packet)
+            sent.set()
+            assert client.recv(100) == b"bye\n"

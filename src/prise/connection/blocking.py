@@ -257,8 +257,9 @@ class Connection(BlockingReading):
             self._close()
 
     def _read_away(self) -> None:
-        if self._eof and not (self._input_ended or self._pipeline.layered):
-            return  # the peer's own end was read: nothing is behind it
+        pipeline = self._pipeline
+        if self._eof and self._error is None and not (self._input_ended or pipeline.layered or pipeline.keeps_messages):
+            return  # the peer's own end was read, and nothing is behind it (behind an empty packet there may be)
         until, taken = time.monotonic() + self._linger, 0
         while taken < _LINGER_BYTES:
             try:

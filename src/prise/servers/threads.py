@@ -84,7 +84,7 @@ class ThreadsModel(AcceptLoop):
         with self.work.counting:
             key = self._live.pop(connection)
             add(self.work.counters, connection._counters)
-        self.over(connection._sock, key)
+            self.over(connection._sock, key)  # in one: who sees that nobody runs any more also sees what was counted
 
     def reap(self) -> None:
         while self._ended:

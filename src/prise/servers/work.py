@@ -34,7 +34,7 @@ class Work:
     control: Control
     counters: Counters = field(default_factory=Counters)
     live: Callable[[], list[Counters]] = list
-    counting: threading.Lock = field(default_factory=threading.Lock)
+    counting: threading.RLock = field(default_factory=threading.RLock)
     board: Board | None = None
     first_row: int = 0
     child_rows: int = 0

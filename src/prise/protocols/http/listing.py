@@ -83,8 +83,9 @@ class Page:
     @property
     def _step(self) -> int:
         """Characters that are parsed next. html.parser looks again at all that it could not finish: with as much again each
-        time, a long tag is looked at a few times and not once for each block."""
-        return max(BLOCK, len(self._parser.rawdata))
+        time, a long tag is looked at a few times and not once for each block; at its bound it has to be over."""
+        held = len(self._parser.rawdata)
+        return min(max(BLOCK, held), LONGEST_TAG + 1 - held)
 
     def _parse(self) -> Iterator[Entry]:
         text, self._waiting, self._size = "".join(self._waiting), [], 0

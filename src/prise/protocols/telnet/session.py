@@ -314,8 +314,9 @@ class TelnetTalk(Talk):
             for each in ends:
                 self._line.append(each)
                 self._told_all(empty=True)
-            self._line.append(begun)
-            self._line_size += len(begun)
+            if begun:
+                self._line.append(begun)
+                self._line_size += len(begun)
             if end or self._line_size > MOST_KEPT:
                 self._told_all()
 
