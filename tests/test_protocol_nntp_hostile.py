@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -666,6 +667,15 @@ def test_an_escape_that_is_cut_by_the_end_of_its_line_is_wrong_however_it_arrive
     with pytest.raises(FrameError, match="with nothing behind it"):
         for line in text.splitlines(keepends=True):
             decoder.feed(line)
+
+
+def test_a_control_line_of_one_long_word_takes_no_time_by_its_square() -> None:
+    begin = time.thread_time()
+    with pytest.raises(FrameError, match="no number for size"):
+        yenc.decode(b"=ybegin " + b"a" * 60_000 + b"\r\n")
+    assert time.thread_time() - begin < 2  # each of its letters tried anew: over ten
+    with pytest.raises(FrameError, match="more than 65536 bytes"):
+        yenc.decode(b"=ybegin " + b"a" * 70_000 + b"\r\n")
 
 
 def test_a_part_that_ends_before_it_begins() -> None:

@@ -24,7 +24,8 @@ LONGEST_LINE = 64 * 1024
 
 _PLAIN = bytes((byte - 42) % 256 for byte in range(256))
 _ESCAPED = [bytes([(byte - 64) % 256]) for byte in range(256)]
-_DETAIL = re.compile(rb"(\w+)=(\w+)")
+# From the beginning of a word only: to try each letter of a long one that has no "=" takes time by its square.
+_DETAIL = re.compile(rb"\b(\w+)=(\w+)")
 
 
 class Decoder:
@@ -85,6 +86,8 @@ class Decoder:
         if not start and not text.startswith(b"=y", at):
             return cut
         end = text.index(b"\n", start) + 1
+        if end - start > LONGEST_LINE:
+            raise FrameError("a line of yEnc has more than {limit} bytes", limit=LONGEST_LINE)
         line = text[start:end].rstrip(b"\r\n")
         if line.startswith(b"=ybegin "):
             self._begin(line)
