@@ -7,7 +7,7 @@ import zlib
 from datetime import UTC, datetime
 
 from fuzz.server import LINK, converse, talk
-from fuzz.target import Given, alike, must, seed, target
+from fuzz.target import LONGEST, Given, alike, must, seed, target
 from prise.errors import FrameError, MessageTooLarge, ProtocolError
 from prise.protocols.ftp import FTPTalk
 from prise.protocols.ftp.listing import Lines, read_entries, read_facts, read_line
@@ -62,7 +62,10 @@ def nntp(given: Given) -> None:
         kind = Compressed
         data = data if given.choice >= 192 else packed(data)
     converse(
-        Given(data, given.choice, given.cut), lambda: talk(kind, "nntp://here/a.b?tls=never"), given.among(NNTP_TALKS)
+        Given(data, given.choice, given.cut),
+        lambda: talk(kind, "nntp://here/a.b?tls=never"),
+        given.among(NNTP_TALKS),
+        alike=len(given.data) <= LONGEST,  # not what is left of it, packed
     )
 
 
