@@ -305,6 +305,6 @@ def test_a_chat_holds_no_more_after_hours(tmp_path: Path) -> None:
     where = ("--on", "127.0.0.1:0", "--store", f"sqlite:{tmp_path / 'chat.sqlite'}", "--rate", "none")
     with ExitStack() as stack, soaked("chat", *where) as server:
         party = Party(server, stack)
-        levels = soak(server, party.happens, party.settle, least=200)
+        levels = soak(server, party.happens, party.settle, least=400)
         print(*levels, sep="\n")
         assert flat(levels, 300), "\n".join(map(str, levels))
