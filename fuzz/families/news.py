@@ -65,7 +65,8 @@ def nntp(given: Given) -> None:
         Given(data, given.choice, given.cut),
         lambda: talk(kind, "nntp://here/a.b?tls=never"),
         given.among(NNTP_TALKS),
-        alike=len(given.data) <= LONGEST,  # not what is left of it, packed
+        # The length is that of what was not packed; and zlib gives nothing of what stands before a fault.
+        alike=len(given.data) <= LONGEST and given.choice < 192,
     )
 
 
